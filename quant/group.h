@@ -1,0 +1,23 @@
+/* group.h: how 128 weights become 128 integers and one scale. This is the definition; FORMAT.md tells it in words.
+ *
+ * Symmetric: weight ~ q * scale, q in [-127, 127]. The scale is max|w| / 127 rounded up to BF16: a BF16 spans every
+ * size a weight can have, unpacks by a shift, and rounded up it never pushes the largest weight beyond 127. */
+#ifndef B2_GROUP_H
+#define B2_GROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { B2_GROUP_LEN = 128, B2_QUANT_MAX = 127 };
+
+/* Groups whose largest magnitude is below this are zero: q = 0, scale = 0. It keeps every quotient a normal number. */
+#define B2_GROUP_TINY 0x1p-100f
+
+/* w[128] -> q[128], *scale (BF16). False when a weight is infinite or NaN: then q and scale are all zero. */
+bool b2_group_quantise(const float *w, int8_t *q, uint16_t *scale);
+
+/* out[128] = q * scale, exact up to one rounding. */
+void b2_group_dequantise(const int8_t *q, uint16_t scale, float *out);
+
+#endif

@@ -1,0 +1,160 @@
+/* ops_linear.c: out = epilogue(x W^T + bias).
+ *
+ * int8:     quantise the rows (once, for all strips), then work units of (64 outputs) x (up to 272 rows)
+ * f32, f16: one row per group (decoding): dot products, units of 16 outputs
+ *           more rows: BLAS on tiles of 32 rows from each group's row 0, zero padded, full K, strips of 64 outputs;
+ *           measured with OpenBLAS 0.3.21: a row at its place in a tile of fixed shape always gives the same bits */
+#include "kernels/ops_internal.h"
+
+typedef struct linear_job {
+    b2_ops *ops;
+    const b2_matrix *w;
+    const float *x;
+    float *out;
+    size_t n_groups, rows_per_group, n_rows;
+    b2_epilogue epilogue;
+    size_t n_strips, rows_per_block; /* int8 */
+} linear_job;
+
+static const float *bias_at(const b2_matrix *w, size_t first) { return w->bias == NULL ? NULL : w->bias + first; }
+
+static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+
+/* ---- int8 -------------------------------------------------------------------------------------------------------- */
+
+enum { QUANTISE_ROWS_PER_UNIT = 4, UNITS_PER_THREAD = 4, MIN_BLOCK_ROWS = 24 };
+
+static void quantise_unit(void *context, size_t unit, int thread) {
+    (void)thread;
+    const linear_job *job = context;
+    const b2_matrix *w = job->w;
+    const b2_ops *ops = job->ops;
+    const size_t first = unit * QUANTISE_ROWS_PER_UNIT, stride = w->n_in_padded;
+    for (size_t r = first; r < min_size(job->n_rows, first + QUANTISE_ROWS_PER_UNIT); r++)
+        ops->isa.quantise_row(job->x + r * w->n_in, w->n_in, stride, w->group, ops->plane_hi + r * stride,
+                              w->planes == 2 ? ops->plane_lo + r * stride : NULL,
+                              ops->plane_scale + r * (stride / w->group));
+}
+
+static void gemm_i8_unit(void *context, size_t unit, int thread) {
+    const linear_job *job = context;
+    const b2_matrix *w = job->w;
+    const b2_ops *ops = job->ops;
+    const size_t strip = unit % job->n_strips, first = unit / job->n_strips * job->rows_per_block;
+    const size_t stride = w->n_in_padded, n_rows = min_size(job->rows_per_block, job->n_rows - first);
+    const size_t out_first = strip * B2_GEMM_STRIP, n_padded = b2_round_up(w->n_out, w->panel);
+    const b2_quantised_rows rows = {
+        .hi = ops->plane_hi + first * stride,
+        .lo = w->planes == 2 ? ops->plane_lo + first * stride : NULL,
+        .scale = ops->plane_scale + first * (stride / w->group),
+        .n_rows = n_rows,
+        .stride = stride,
+    };
+    const b2_weight_panels panels = {
+        .values = (const int8_t *)w->values + out_first * stride,
+        .scales = w->scales + out_first * (stride / w->group),
+        .panel = w->panel,
+        .group = w->group,
+        .n_panels = min_size(B2_GEMM_STRIP, n_padded - out_first) / w->panel,
+    };
+    uint8_t *scratch = b2_ops_thread_scratch(ops, thread);
+    float *y = (float *)(void *)(scratch + B2_GEMM_SCRATCH_BYTES);
+    ops->isa.gemm_i8(&rows, &panels, y, scratch);
+    const size_t n = min_size(B2_GEMM_STRIP, w->n_out - out_first);
+    for (size_t m = 0; m < n_rows; m++)
+        ops->isa.finish_row(y + m * B2_GEMM_STRIP, bias_at(w, out_first), n, job->epilogue,
+                            job->out + (first + m) * w->n_out + out_first);
+}
+
+/* Blocks of equal height, at most what a kernel takes; more of them where the strips alone would leave threads idle. */
+static size_t choose_rows_per_block(size_t n_rows, size_t n_strips, size_t n_threads) {
+    size_t n_blocks = (n_rows + B2_GEMM_ROWS - 1) / B2_GEMM_ROWS;
+    const size_t wanted = n_threads > 1 ? (UNITS_PER_THREAD * n_threads + n_strips - 1) / n_strips : 1;
+    const size_t most = n_rows / MIN_BLOCK_ROWS > 0 ? n_rows / MIN_BLOCK_ROWS : 1;
+    if (n_blocks < wanted) n_blocks = min_size(wanted, most);
+    return (n_rows + n_blocks - 1) / n_blocks;
+}
+
+static void linear_i8(linear_job *job) {
+    const size_t n_threads = (size_t)b2_team_threads(job->ops->team);
+    b2_parallel_for(job->ops->team, (job->n_rows + QUANTISE_ROWS_PER_UNIT - 1) / QUANTISE_ROWS_PER_UNIT,
+                    quantise_unit, job);
+    job->n_strips = (job->w->n_out + B2_GEMM_STRIP - 1) / B2_GEMM_STRIP;
+    job->rows_per_block = choose_rows_per_block(job->n_rows, job->n_strips, n_threads);
+    const size_t n_blocks = (job->n_rows + job->rows_per_block - 1) / job->rows_per_block;
+    b2_parallel_for(job->ops->team, job->n_strips * n_blocks, gemm_i8_unit, job);
+}
+
+/* ---- f32, f16 ------------------------------------------------------------------------------------------------ */
+
+enum { TILE_ROWS = 32, FLOAT_STRIP = B2_GEMM_STRIP, DOT_OUTPUTS = 16 };
+
+static void dot_unit(void *context, size_t unit, int thread) {
+    (void)thread;
+    const linear_job *job = context;
+    const b2_matrix *w = job->w;
+    const b2_isa *isa = &job->ops->isa;
+    const size_t first = unit * DOT_OUTPUTS, n = min_size(DOT_OUTPUTS, w->n_out - first);
+    float y[DOT_OUTPUTS];
+    for (size_t m = 0; m < job->n_rows; m++) {
+        const float *x = job->x + m * w->n_in;
+        for (size_t i = 0; i < n; i++) {
+            const size_t at = (first + i) * w->n_in;
+            y[i] = w->dtype == B2_DTYPE_F16 ? isa->dot_f16((const uint16_t *)w->values + at, x, w->n_in)
+                                            : isa->dot_f32((const float *)w->values + at, x, w->n_in);
+        }
+        isa->finish_row(y, bias_at(w, first), n, job->epilogue, job->out + m * w->n_out + first);
+    }
+}
+
+/* The rows behind the last whole tile of a group, padded with zero rows to a tile of their own. */
+static void fill_tails(const linear_job *job) {
+    const size_t n_in = job->w->n_in, whole = job->rows_per_group / TILE_ROWS * TILE_ROWS;
+    const size_t n_left = job->rows_per_group - whole;
+    for (size_t group = 0; group < job->n_groups && n_left > 0; group++) {
+        float *tail = job->ops->tail + group * TILE_ROWS * n_in;
+        memcpy(tail, job->x + (group * job->rows_per_group + whole) * n_in, n_left * n_in * sizeof *tail);
+        memset(tail + n_left * n_in, 0, (TILE_ROWS - n_left) * n_in * sizeof *tail);
+    }
+}
+
+static void tile_unit(void *context, size_t unit, int thread) {
+    const linear_job *job = context;
+    const b2_matrix *w = job->w;
+    const b2_isa *isa = &job->ops->isa;
+    const size_t first = unit * FLOAT_STRIP, n = min_size(FLOAT_STRIP, w->n_out - first), n_in = w->n_in;
+    uint8_t *scratch = b2_ops_thread_scratch(job->ops, thread);
+    float *y = (float *)(void *)(scratch + B2_GEMM_SCRATCH_BYTES), *widened = y + B2_GEMM_ROWS * B2_GEMM_STRIP;
+    const float *strip = (const float *)w->values + first * n_in;
+    if (w->dtype == B2_DTYPE_F16) {
+        isa->widen_f16((const uint16_t *)w->values + first * n_in, widened, n * n_in);
+        strip = widened;
+    }
+    for (size_t group = 0; group < job->n_groups; group++)
+        for (size_t row = 0; row < job->rows_per_group; row += TILE_ROWS) {
+            const size_t n_left = min_size(TILE_ROWS, job->rows_per_group - row), at = group * job->rows_per_group + row;
+            const float *tile =
+                n_left == TILE_ROWS ? job->x + at * n_in : job->ops->tail + group * TILE_ROWS * n_in;
+            isa->gemm_f32(tile, n_in, TILE_ROWS, strip, n_in, n, y, FLOAT_STRIP);
+            for (size_t m = 0; m < n_left; m++)
+                isa->finish_row(y + m * FLOAT_STRIP, bias_at(w, first), n, job->epilogue,
+                                job->out + (at + m) * w->n_out + first);
+        }
+}
+
+void b2_ops_linear(b2_ops *ops, const b2_matrix *w, const float *x, size_t n_groups, size_t rows_per_group,
+                   b2_epilogue epilogue, float *out) {
+    linear_job job = {
+        .ops = ops, .w = w, .x = x, .out = out, .n_groups = n_groups, .rows_per_group = rows_per_group,
+        .n_rows = n_groups * rows_per_group, .epilogue = epilogue,
+    };
+    if (job.n_rows == 0) return;
+    if (w->dtype == B2_DTYPE_I8) {
+        linear_i8(&job);
+    } else if (rows_per_group == 1) {
+        b2_parallel_for(ops->team, (w->n_out + DOT_OUTPUTS - 1) / DOT_OUTPUTS, dot_unit, &job);
+    } else {
+        fill_tails(&job);
+        b2_parallel_for(ops->team, (w->n_out + FLOAT_STRIP - 1) / FLOAT_STRIP, tile_unit, &job);
+    }
+}
