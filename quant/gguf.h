@@ -2,6 +2,9 @@
 #ifndef B2_GGUF_H
 #define B2_GGUF_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #define B2_GGUF_MAGIC 0x46554747u /* "GGUF", little endian */
 
 enum {
@@ -46,6 +49,17 @@ typedef enum b2_gguf_type {
 #define B2_BICUBIC "bicubic"
 #define B2_TOKENIZER_MODEL "gpt2"
 #define B2_TOKENIZER_PRE "gpt-2"
+
+/* What n_bytes take in the file: the data and each tensor, the last one too, end on the alignment. */
+static inline uint64_t b2_padded_bytes(uint64_t n_bytes) {
+    return (n_bytes + B2_FILE_ALIGN_BYTES - 1) & ~(uint64_t)(B2_FILE_ALIGN_BYTES - 1);
+}
+
+/* Files are little endian and tensors are used as they lie: other machines must say no. */
+static inline bool b2_host_is_little_endian(void) {
+    const uint16_t one = 1;
+    return *(const uint8_t *)&one == 1;
+}
 
 /* tokenizer.ggml.token_type */
 typedef enum b2_token_type { B2_TOKEN_NORMAL = 1, B2_TOKEN_CONTROL = 3, B2_TOKEN_UNUSED = 5 } b2_token_type;

@@ -1,6 +1,8 @@
 /* blip2_model.c: opening, verifying and describing a model file. */
 #include "blip2_model.h"
 
+#include "blip2_text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,20 +55,9 @@ void blip2_model_close(blip2_model **model) {
     *model = NULL;
 }
 
-typedef struct verify_progress {
-    blip2_progress_fn *progress;
-    void *context;
-} verify_progress;
-
-static void forward_progress(void *context, size_t done_bytes, size_t total_bytes) {
-    const verify_progress *p = context;
-    if (p->progress != NULL) p->progress(p->context, done_bytes, total_bytes);
-}
-
 blip2_status blip2_model_verify(const blip2_model *model, blip2_progress_fn *progress, void *context,
                                 blip2_error *err) {
-    verify_progress p = {.progress = progress, .context = context};
-    return b2_checkpoint_verify(model->checkpoint, forward_progress, &p, err);
+    return b2_checkpoint_verify(model->checkpoint, progress, context, err);
 }
 
 static uint64_t count_parameters(const b2_checkpoint *c) {
@@ -81,15 +72,20 @@ static uint64_t count_parameters(const b2_checkpoint *c) {
     return n;
 }
 
+static const char *string_or_empty(const b2_checkpoint *c, const char *key) {
+    const char *string = b2_checkpoint_string(c, key);
+    return string != NULL ? string : "";
+}
+
 void blip2_model_describe(const blip2_model *model, blip2_model_info *info) {
     const b2_hparams *h = &model->weights.h;
     const b2_checkpoint *c = model->checkpoint;
     *info = (blip2_model_info){
         .struct_bytes = sizeof *info,
-        .name = b2_checkpoint_string(c, "general.name"),
-        .source = b2_checkpoint_string(c, "general.source.repo_url"),
-        .revision = b2_checkpoint_string(c, "general.source.revision"),
-        .license = b2_checkpoint_string(c, "general.license"),
+        .name = string_or_empty(c, "general.name"),
+        .source = string_or_empty(c, "general.source.repo_url"),
+        .revision = string_or_empty(c, "general.source.revision"),
+        .license = string_or_empty(c, "general.license"),
         .dtype = b2_dtype_name(model->weights.dtype),
         .file_bytes = b2_checkpoint_map(c)->size_bytes,
         .n_parameters = count_parameters(c),
@@ -117,4 +113,16 @@ bool blip2_model_tensor(const blip2_model *model, uint32_t index, blip2_tensor_i
     return true;
 }
 
-size_t blip2_prompt_tokens(const blip2_model *model, const blip2_request *request);
+size_t blip2_prompt_tokens(const blip2_model *model, const blip2_request *request) {
+    const size_t len = b2_text_wrap(request, NULL, 0), bound = b2_tokenizer_encode_bound(model->tokenizer, len);
+    char *text = malloc(len + 1);
+    int32_t *ids = malloc((bound + 1) * sizeof *ids);
+    size_t n = 0;
+    if (text != NULL && ids != NULL) {
+        b2_text_wrap(request, text, len + 1);
+        if (b2_tokenizer_encode(model->tokenizer, text, len, ids, bound, &n, NULL) != BLIP2_OK) n = 0;
+    }
+    free(text);
+    free(ids);
+    return n;
+}

@@ -35,7 +35,7 @@ const int32_t *b2_checkpoint_i32s(const b2_checkpoint *checkpoint, const char *k
 const char *b2_checkpoint_string(const b2_checkpoint *checkpoint, const char *key); /* NUL-terminated */
 
 /* Reads the whole file: each tensor's hash, and that padding is zero. progress may be NULL; it is called after each
- * tensor. Errors: BLIP2_CHECKSUM, naming the first tensor that differs; BLIP2_MEMORY. */
+ * tensor. Errors: CHECKSUM, naming the first tensor that differs; FORMAT (an int8 matrix holds -128). */
 blip2_status b2_checkpoint_verify(const b2_checkpoint *checkpoint, blip2_progress_fn *progress, void *context,
                                   blip2_error *err);
 

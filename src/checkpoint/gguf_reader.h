@@ -55,4 +55,8 @@ void b2_gguf_free(b2_gguf *gguf);
 const b2_gguf_key *b2_gguf_find_key(const b2_gguf *gguf, const char *name);
 const b2_tensor *b2_gguf_find_tensor(const b2_gguf *gguf, const char *name);
 
+/* The items of the key when it has this form, else NULL and a sentence (BLIP2_FORMAT). n_items 0: any number. */
+const void *b2_gguf_get_items(const b2_gguf *gguf, const char *name, b2_gguf_type type, bool is_array, size_t n_items,
+                              blip2_error *err);
+
 #endif

@@ -18,18 +18,6 @@
 
 enum { B2_LANES = 16 };
 
-static inline uint32_t bits_of(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static inline float float_of(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static inline float fold_sum(float lanes[B2_LANES]) {
     for (int width = B2_LANES / 2; width > 0; width /= 2)
         for (int j = 0; j < width; j++) lanes[j] = lanes[j] + lanes[j + width];
@@ -55,7 +43,7 @@ static inline float exp_f32(float x) {
     p = fmaf(p, r, 0.49999994f);
     p = fmaf(p, r, 1.0f);
     p = fmaf(p, r, 1.0f);
-    return p * float_of((bits_of(shifted) + 127u) << 23);
+    return p * b2_f32_from_bits((b2_f32_bits(shifted) + 127u) << 23);
 }
 
 /* erf as a rational function of x^2 (degree 5 over 5, fitted on |x| <= 3.95 by reweighted least squares), absolute
@@ -130,7 +118,7 @@ static void layernorm_row(const float *x, size_t n, const float *gamma, const fl
 static inline uint32_t max_magnitude_bits(const float *x, size_t n) {
     uint32_t max = 0;
     for (size_t i = 0; i < n; i++) {
-        const uint32_t magnitude = bits_of(x[i]) & 0x7FFFFFFFu;
+        const uint32_t magnitude = b2_f32_bits(x[i]) & 0x7FFFFFFFu;
         max = magnitude > max ? magnitude : max;
     }
     return max;
@@ -144,7 +132,7 @@ static float max_row(const float *x, size_t n) {
         max = x[i] > max ? x[i] : max;
         nan |= x[i] != x[i];
     }
-    return nan ? float_of(0x7FC00000u) : max;
+    return nan ? b2_f32_from_bits(0x7FC00000u) : max;
 }
 
 static float sum_exp_row(const float *x, size_t n, float shift) {
@@ -170,10 +158,10 @@ static void quantise_group(const float *x, size_t n, int8_t *hi, int8_t *lo, flo
     if (is_silent(magnitude) || is_not_finite(magnitude)) {
         memset(hi, 0, n);
         if (lo != NULL) memset(lo, 0, n);
-        *scale = is_silent(magnitude) ? 0.0f : float_of(0x7FC00000u);
+        *scale = is_silent(magnitude) ? 0.0f : b2_f32_from_bits(0x7FC00000u);
         return;
     }
-    const float m = float_of(magnitude);
+    const float m = b2_f32_from_bits(magnitude);
     if (lo == NULL) {
         const float inverse = 127.0f / m;
         *scale = m / 127.0f;

@@ -59,13 +59,12 @@ static void run_head(const b2_weights *w, b2_ops *ops, b2_workspace *ws, size_t 
 
 void b2_opt_prefill(const b2_weights *w, b2_ops *ops, b2_workspace *ws, b2_sequence *sequences, size_t n) {
     const size_t width = w->h.text_width, n_soft = w->h.n_queries;
-    size_t rows = 0, slots[B2_MAX_SEQUENCES], n_past[B2_MAX_SEQUENCES];
+    size_t rows = 0, slots[B2_MAX_SEQUENCES] = {0}, n_past[B2_MAX_SEQUENCES] = {0};
     for (size_t i = 0; i < n; i++)
         if (n_soft + sequences[i].n_prompt > rows) rows = n_soft + sequences[i].n_prompt;
     for (size_t i = 0; i < n; i++) {
         const b2_sequence *s = &sequences[i];
         slots[i] = s->slot;
-        n_past[i] = 0;
         for (size_t r = 0; r < rows; r++) {
             float *x = ws->text.x + (i * rows + r) * width;
             if (r < n_soft) add_position(w, s->soft_tokens + r * width, r, x);
@@ -84,7 +83,7 @@ void b2_opt_prefill(const b2_weights *w, b2_ops *ops, b2_workspace *ws, b2_seque
 void b2_opt_step(const b2_weights *w, b2_ops *ops, b2_workspace *ws, b2_sequence *sequences, const int32_t *ids,
                  size_t n) {
     const size_t width = w->h.text_width;
-    size_t slots[B2_MAX_SEQUENCES], n_past[B2_MAX_SEQUENCES];
+    size_t slots[B2_MAX_SEQUENCES] = {0}, n_past[B2_MAX_SEQUENCES] = {0};
     for (size_t i = 0; i < n; i++) {
         slots[i] = sequences[i].slot;
         n_past[i] = sequences[i].n_past++;

@@ -1,5 +1,6 @@
 #include "model/workspace.h"
 
+#include "quant/panel.h"
 #include "quant/tensors.h"
 
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }

@@ -49,8 +49,8 @@ void b2_isa_fill_scalar(b2_isa *isa) {
  * (least squares, error 5e-10). */
 float b2_log_f32(float x) {
     if (!(x < INFINITY)) return x;
-    const uint32_t bits = bits_of(x), offset = bits - 0x3F3504F3u; /* the bits of 1/sqrt 2 */
-    const float e = (float)((int32_t)offset >> 23), m = float_of(bits - (offset & 0xFF800000u));
+    const uint32_t bits = b2_f32_bits(x), offset = bits - 0x3F3504F3u; /* the bits of 1/sqrt 2 */
+    const float e = (float)((int32_t)offset >> 23), m = b2_f32_from_bits(bits - (offset & 0xFF800000u));
     const float s = (m - 1.0f) / (m + 1.0f), u = s * s, twice = s + s;
     float p = 0.149438947f;
     p = fmaf(p, u, 0.199882075f);

@@ -1,0 +1,45 @@
+# tests.mk: how the tests are built and run. Included by the Makefile.
+#   make check   builds and runs them; installs nothing      make test   first installs what is missing
+#   VARIANT=asan SANITIZE=address,undefined make check       the same under sanitizers, in build/asan
+
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/kernels/*.c tests/parity/test_*.c)
+TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
+
+ifneq ($(SANITIZE),)
+BASE_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS    += -fsanitize=$(SANITIZE)
+endif
+
+$(TEST_BIN:=.o): BASE_FLAGS += -Itests
+$(TEST_BIN): $(B)/%: $(B)/%.o $(LIB_OBJ) $(PROG_OBJ)
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(LDFLAGS_OMP) $(TEST_LDFLAGS) -o $@ $< $(LIB_OBJ) $(PROG_OBJ) $(LDLIBS) -lcmocka
+
+# Every allocation of ours in this program goes through the test, which counts them.
+$(B)/tests/unit/test_no_allocation: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign
+
+.PHONY: check test demo deps demo-deps fuzz
+check: all $(TEST_BIN) ## build and run the tests, installing nothing
+	@BLIP2=$(CURDIR)/$(B)/blip2 PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_gguf.sh
+test: deps ## install what is missing (Debian), then build and run all tests
+	@$(MAKE) --no-print-directory layers globals
+	@$(MAKE) --no-print-directory check
+demo: demo-deps ## install what is missing, build, then caption and question the pictures of data/demo
+	@$(MAKE) --no-print-directory all
+	@BLIP2=$(CURDIR)/$(B)/blip2 sh data/demo/demo.sh
+deps:
+	@sh tests/tools/install.sh test
+demo-deps:
+	@sh tests/tools/install.sh build
+
+# ---- fuzzers (clang): make fuzz runs each for FUZZ_SECONDS ---------------------------------------------------------
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_SECONDS ?= 60
+FB := build/fuzz
+$(FB)/%: tests/fuzz/%.c $(LIB_SRC) $(PROG_SRC)
+	@mkdir -p $(FB)
+	clang -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -I. -O1 -g -ffp-contract=off \
+	    $(if $(filter 1,$(JPEG)),-DB2_HAVE_JPEG) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< \
+	    $(filter-out src/kernels/% src/model/% src/generate/% src/blip2.c src/blip2_model.c src/cli/cmd_%,$(LIB_SRC) $(PROG_SRC)) \
+	    -ljansson -lzip -lutf8proc -lxxhash -ljpeg -lm -lpthread
+fuzz: $(FUZZ_SRC:tests/fuzz/%.c=$(FB)/%) ## fuzz every parser of outside bytes (clang; FUZZ_SECONDS=60 each)
+	@for f in $^; do echo "== $$f"; mkdir -p $$f.corpus; $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 $$f.corpus || exit 1; done
