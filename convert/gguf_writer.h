@@ -45,7 +45,7 @@ void b2_hparams_put(b2_gguf_writer *w, const b2_hparams *h);
 void b2_gguf_writer_declare_tensor(b2_gguf_writer *w, const char *name, b2_dtype dtype, uint32_t n_dims,
                                    const uint64_t *ne, uint8_t planes);
 
-/* Lays the file out. Errors: what was kept from put and declare; BLIP2_IO when the disk has less space than it needs. */
+/* Lays the file out. Errors: what put and declare kept; BLIP2_IO when the disk has less space than the file needs. */
 blip2_status b2_gguf_writer_begin(b2_gguf_writer *w, blip2_error *err);
 
 /* The size of the whole file, known after begin. */

@@ -61,7 +61,4 @@ static inline bool b2_host_is_little_endian(void) {
     return *(const uint8_t *)&one == 1;
 }
 
-/* tokenizer.ggml.token_type */
-typedef enum b2_token_type { B2_TOKEN_NORMAL = 1, B2_TOKEN_CONTROL = 3, B2_TOKEN_UNUSED = 5 } b2_token_type;
-
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/prefetch.h"
 #include "blip2_model.h"
 #include "blip2_text.h"
 #include "generate/greedy.h"
@@ -33,6 +34,7 @@ struct blip2_session {
     b2_capacity capacity;
     b2_ops ops;
     b2_workspace workspace;
+    b2_prefetch *prefetch; /* pages of the file come in, in order of execution, while the first images are seen */
     size_t n_seen;
     blip2_timings timings;
 
@@ -177,6 +179,7 @@ static blip2_status build_session(blip2_session *s, const blip2_session_options 
     s->ops.cancel_context = options->cancel_context;
     s->ops.team = b2_team_create(choose_threads(options->n_threads));
     if (s->ops.team == NULL || !allocate_requests(s)) return b2_fail(err, BLIP2_MEMORY, "no memory for a session");
+    s->prefetch = b2_prefetch_start(b2_checkpoint_map(s->model->checkpoint), 0);
     return b2_workspace_create(&s->model->weights, &s->capacity, &s->ops, &s->workspace, err);
 }
 
@@ -197,6 +200,7 @@ blip2_status blip2_session_create(const blip2_model *model, const blip2_session_
 void blip2_session_free(blip2_session **session) {
     if (session == NULL || *session == NULL) return;
     blip2_session *s = *session;
+    b2_prefetch_stop(s->prefetch);
     b2_workspace_free(&s->workspace);
     b2_team_free(s->ops.team);
     free(s->rows);

@@ -8,7 +8,7 @@
 enum { MAX_KEYS = 4096, MAX_TENSORS = 65536, MAX_KEY_BYTES = 65535 };
 #define MAX_TENSOR_ELEMENTS ((uint64_t)1 << 44) /* all tensors together stay below 2^63 bytes */
 
-/* The fewest bytes that a key (length, name, type, value) and a tensor (length, name, n_dims, dim, type, offset) take. */
+/* The fewest bytes of a key (length, name, type, value) and of a tensor (length, name, n_dims, dim, type, offset). */
 enum { MIN_KEY_BYTES = 8 + 1 + 4 + 1, MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8 };
 
 /* ---- reading forward --------------------------------------------------------------------------------------- */
@@ -20,30 +20,33 @@ typedef struct cursor {
 
 static size_t n_left(const cursor *c) { return c->size_bytes - c->at; }
 
-static blip2_status take_bytes(cursor *c, uint64_t n, const char *what, const uint8_t **out, blip2_error *err) {
-    if (n > n_left(c))
-        return b2_fail(err, BLIP2_FORMAT,
-                       "truncated or damaged: %s takes %" PRIu64 " bytes from byte %zu on, the file has %zu", what, n,
-                       c->at, c->size_bytes);
-    *out = c->data + c->at;
+/* The next n bytes; NULL and a sentence (BLIP2_FORMAT) when there are fewer. */
+static const uint8_t *take_bytes(cursor *c, uint64_t n, const char *what, blip2_error *err) {
+    if (n > n_left(c)) {
+        b2_fail(err, BLIP2_FORMAT,
+                "truncated or damaged: %s takes %" PRIu64 " bytes from byte %zu on, the file has %zu", what, n, c->at,
+                c->size_bytes);
+        return NULL;
+    }
+    const uint8_t *bytes = c->data + c->at;
     c->at += (size_t)n;
-    return BLIP2_OK;
+    return bytes;
 }
 
 /* An unsigned little-endian integer of n_bytes <= 8. */
 static blip2_status take_int(cursor *c, size_t n_bytes, const char *what, uint64_t *out, blip2_error *err) {
-    const uint8_t *bytes;
-    B2_TRY(take_bytes(c, n_bytes, what, &bytes, err));
     *out = 0;
+    const uint8_t *bytes = take_bytes(c, n_bytes, what, err);
+    if (bytes == NULL) return BLIP2_FORMAT;
     for (size_t i = 0; i < n_bytes; i++) *out |= (uint64_t)bytes[i] << (8 * i);
     return BLIP2_OK;
 }
 
 static blip2_status take_text(cursor *c, const char *what, b2_text *out, blip2_error *err) {
     uint64_t len;
-    const uint8_t *bytes;
     B2_TRY(take_int(c, 8, what, &len, err));
-    B2_TRY(take_bytes(c, len, what, &bytes, err));
+    const uint8_t *bytes = take_bytes(c, len, what, err);
+    if (bytes == NULL) return BLIP2_FORMAT;
     *out = (b2_text){.data = (const char *)bytes, .len = (size_t)len};
     return BLIP2_OK;
 }
@@ -108,8 +111,8 @@ static blip2_status check_items(const cursor *c, const b2_gguf_key *key, uint64_
 /* Numbers lie in the file at any address: a copy can be used as an array. */
 static blip2_status parse_numbers(cursor *c, b2_gguf_key *key, blip2_error *err) {
     const size_t n_bytes = key->n_items * type_bytes(key->type);
-    const uint8_t *bytes;
-    B2_TRY(take_bytes(c, n_bytes, "a value", &bytes, err));
+    const uint8_t *bytes = take_bytes(c, n_bytes, "a value", err);
+    if (bytes == NULL) return BLIP2_FORMAT;
     key->items = malloc(n_bytes > 0 ? n_bytes : 1);
     if (key->items == NULL) return out_of_memory(err);
     memcpy(key->items, bytes, n_bytes);
@@ -239,7 +242,7 @@ static blip2_status parse_shape(cursor *c, b2_tensor *t, uint64_t *n_bytes, blip
 /* *data_bytes: the padded sizes so far, which is where the next tensor must begin: no gaps, no overlaps. They are
  * summed before the file's size is looked at, so that a cut file can be told how long it was. */
 static blip2_status parse_tensor(cursor *c, b2_tensor *t, uint64_t *data_bytes, blip2_error *err) {
-    uint64_t offset, n_bytes;
+    uint64_t offset, n_bytes = 0;
     B2_TRY(take_name(c, B2_GGUF_NAME_MAX, "a tensor's name", &t->name, err));
     B2_TRY(parse_shape(c, t, &n_bytes, err));
     B2_TRY(take_int(c, 8, "a tensor's offset", &offset, err));

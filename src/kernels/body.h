@@ -153,8 +153,9 @@ static inline int clamp_int(float x, float limit) {
     return (int)(low > limit ? limit : low);
 }
 
-static void quantise_group(const float *x, size_t n, int8_t *hi, int8_t *lo, float *scale) {
+static void quantise_group(const float *x, size_t n, int8_t *hi, int8_t *lo, float *scale, int32_t *sum) {
     const uint32_t magnitude = max_magnitude_bits(x, n);
+    *sum = 0;
     if (is_silent(magnitude) || is_not_finite(magnitude)) {
         memset(hi, 0, n);
         if (lo != NULL) memset(lo, 0, n);
@@ -165,7 +166,11 @@ static void quantise_group(const float *x, size_t n, int8_t *hi, int8_t *lo, flo
     if (lo == NULL) {
         const float inverse = 127.0f / m;
         *scale = m / 127.0f;
-        for (size_t i = 0; i < n; i++) hi[i] = (int8_t)clamp_int(x[i] * inverse, 127.0f);
+        for (size_t i = 0; i < n; i++) {
+            const int t = clamp_int(x[i] * inverse, 127.0f);
+            hi[i] = (int8_t)t;
+            *sum += t;
+        }
         return;
     }
     const float inverse = 16256.0f / m;
@@ -174,14 +179,15 @@ static void quantise_group(const float *x, size_t n, int8_t *hi, int8_t *lo, flo
         const int t = clamp_int(x[i] * inverse, 16256.0f), h = (t + 64) >> 7;
         hi[i] = (int8_t)h;
         lo[i] = (int8_t)(t - 128 * h);
+        *sum += t;
     }
 }
 
-static void quantise_row(const float *x, size_t n, size_t n_padded, size_t group, int8_t *hi, int8_t *lo,
-                         float *scale) {
+static void quantise_row(const float *x, size_t n, size_t n_padded, size_t group, int8_t *hi, int8_t *lo, float *scale,
+                         int32_t *sum) {
     for (size_t k = 0, g = 0; k < n_padded; k += group, g++) {
         const size_t len = k >= n ? 0 : n - k < group ? n - k : group;
-        quantise_group(x + (len > 0 ? k : 0), len, hi + k, lo == NULL ? NULL : lo + k, scale + g);
+        quantise_group(x + (len > 0 ? k : 0), len, hi + k, lo == NULL ? NULL : lo + k, scale + g, sum + g);
         memset(hi + k + len, 0, group - len);
         if (lo != NULL) memset(lo + k + len, 0, group - len);
     }

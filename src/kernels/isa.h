@@ -20,6 +20,8 @@ typedef enum b2_epilogue {
 typedef struct b2_quantised_rows {
     const int8_t *hi, *lo; /* [n_rows][stride]; lo is NULL with one plane; values in [-127, 127] */
     const float *scale;    /* [n_rows][stride / group] */
+    const int32_t *sum;    /* [n_rows][stride / group]: of a group's integers, hi or 128 hi + lo; for kernels whose dot
+                              product wants one side unsigned */
     size_t n_rows;
     size_t stride;         /* K padded to whole groups; padding is zero */
 } b2_quantised_rows;
@@ -28,7 +30,7 @@ typedef struct b2_quantised_rows {
 typedef struct b2_weight_panels {
     const int8_t *values;   /* [n_panels][K/4][panel][4] */
     const uint16_t *scales; /* [n_panels][K/group][panel], BF16 */
-    size_t panel, group, n_panels;
+    size_t panel, group, n_panels; /* panel 16 or 64; group a multiple of 4, at most 1024 */
 } b2_weight_panels;
 
 /* One call's share of a product: at most this many rows and outputs, so that a tile of results stays in the cache. */
@@ -67,8 +69,10 @@ typedef struct b2_isa {
     b2_gemm_f32_fn *gemm_f32;
     void (*attend)(const b2_attention *attention);
 
-    /* x[n] -> planes, zero-padded to n_padded (a multiple of group); lo is NULL for one plane */
-    void (*quantise_row)(const float *x, size_t n, size_t n_padded, size_t group, int8_t *hi, int8_t *lo, float *scale);
+    /* x[n] -> planes, zero-padded to n_padded (a multiple of group), and each group's scale and sum of integers; lo is
+     * NULL for one plane */
+    void (*quantise_row)(const float *x, size_t n, size_t n_padded, size_t group, int8_t *hi, int8_t *lo, float *scale,
+                         int32_t *sum);
     /* y[n] = (x - mean) / sqrt(var + eps) * gamma + beta; in place allowed */
     void (*layernorm_row)(const float *x, size_t n, const float *gamma, const float *beta, float eps, float *y);
     /* out[n] = epilogue(y + bias); bias may be NULL (nothing is added then) */

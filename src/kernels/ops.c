@@ -23,6 +23,7 @@ void b2_ops_plan(b2_ops *ops, const b2_ops_limits *limits, b2_arena *arena) {
     ops->plane_hi = b2_arena_take(arena, limits->max_linear_values, sizeof *ops->plane_hi);
     ops->plane_lo = b2_arena_take(arena, limits->max_linear_values, sizeof *ops->plane_lo);
     ops->plane_scale = b2_arena_take(arena, limits->max_linear_values / B2_GROUP_LEN, sizeof *ops->plane_scale);
+    ops->plane_sum = b2_arena_take(arena, limits->max_linear_values / B2_GROUP_LEN, sizeof *ops->plane_sum);
     ops->tail = b2_arena_take(arena, limits->max_tail_values, sizeof *ops->tail);
     ops->thread_scratch = b2_arena_take(arena, (size_t)b2_team_threads(ops->team), ops->thread_scratch_bytes);
 }

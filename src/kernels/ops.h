@@ -47,6 +47,7 @@ typedef struct b2_ops {
     /* scratch, placed by b2_ops_plan */
     int8_t *plane_hi, *plane_lo;
     float *plane_scale;
+    int32_t *plane_sum;
     float *tail;                /* [n_groups][32][n_in]: last rows of each group, zero padded */
     uint8_t *thread_scratch;    /* [n_threads][thread_scratch_bytes] */
     size_t thread_scratch_bytes;

@@ -33,7 +33,7 @@ static void quantise_unit(void *context, size_t unit, int thread) {
     for (size_t r = first; r < min_size(job->n_rows, first + QUANTISE_ROWS_PER_UNIT); r++)
         ops->isa.quantise_row(job->x + r * w->n_in, w->n_in, stride, w->group, ops->plane_hi + r * stride,
                               w->planes == 2 ? ops->plane_lo + r * stride : NULL,
-                              ops->plane_scale + r * (stride / w->group));
+                              ops->plane_scale + r * (stride / w->group), ops->plane_sum + r * (stride / w->group));
 }
 
 static void gemm_i8_unit(void *context, size_t unit, int thread) {
@@ -47,6 +47,7 @@ static void gemm_i8_unit(void *context, size_t unit, int thread) {
         .hi = ops->plane_hi + first * stride,
         .lo = w->planes == 2 ? ops->plane_lo + first * stride : NULL,
         .scale = ops->plane_scale + first * (stride / w->group),
+        .sum = ops->plane_sum + first * (stride / w->group),
         .n_rows = n_rows,
         .stride = stride,
     };

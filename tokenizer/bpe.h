@@ -1,0 +1,60 @@
+/* bpe.h: text to token ids and back: the byte-level BPE of GPT-2, as OPT uses it.
+ *
+ * Ids are those that `tokenizers`/transformers gives for the same vocabulary and text. See README.md for the algorithm. */
+#ifndef B2_BPE_H
+#define B2_BPE_H
+
+#include "base/status.h"
+#include "base/text.h"
+
+/* What a token is; the numbers are those of GGUF's tokenizer.ggml.token_type. */
+enum {
+    B2_TOKEN_NORMAL = 1,
+    B2_TOKEN_UNKNOWN = 2,
+    B2_TOKEN_CONTROL = 3,      /* a literal such as "</s>": cut out of the text, dropped by decode */
+    B2_TOKEN_USER_DEFINED = 4, /* a literal too, but decode writes it */
+    B2_TOKEN_UNUSED = 5,       /* a padding row: never encoded, dropped by decode */
+    B2_TOKEN_BYTE = 6
+};
+
+enum {
+    B2_VOCABULARY_MAX = 1 << 24,     /* tokens, and merges */
+    B2_TEXT_MAX_BYTES = 64 << 20,    /* one text to encode */
+    B2_PIECE_FREE_BYTES = 512        /* encode takes no memory for words up to this length */
+};
+
+/* Borrowed views that must outlive the tokenizer: they lie in the mapped model file. Except for the literals, a token
+ * is written in GPT-2's printable alphabet, in which each byte is one character (a space is U+0120). */
+typedef struct b2_vocabulary {
+    size_t n_tokens;
+    const b2_text *tokens;
+    const int32_t *token_types;
+    size_t n_merges;
+    const b2_text *merges; /* "left right", the first in the list is the first to apply */
+    int32_t bos_id;        /* of no meaning without add_bos */
+    bool add_bos;
+} b2_vocabulary;
+
+/* Immutable after creation: any number of threads may use one. */
+typedef struct b2_tokenizer b2_tokenizer;
+
+/* Checks the vocabulary and builds the tables. The tokenizer is the caller's; *out is NULL on failure.
+ * Errors: FORMAT (a byte without token, a token twice, a malformed or unknown merge, a bad type or id), LIMIT, MEMORY. */
+blip2_status b2_tokenizer_create(const b2_vocabulary *vocabulary, b2_tokenizer **out, blip2_error *err);
+void b2_tokenizer_free(b2_tokenizer *tokenizer);
+
+/* No text of text_len bytes makes more ids than this. */
+size_t b2_tokenizer_encode_bound(const b2_tokenizer *tokenizer, size_t text_len);
+
+/* Writes the ids of text (UTF-8, may hold NUL) to ids[capacity] and their number to *n_ids; bos comes first.
+ * Errors: ARGUMENT (text is not UTF-8), LIMIT (more than capacity ids: *n_ids says how many; text too long), MEMORY. */
+blip2_status b2_tokenizer_encode(const b2_tokenizer *tokenizer, const char *text, size_t len, int32_t *ids,
+                                 size_t capacity, size_t *n_ids, blip2_error *err);
+
+/* Writes what the ids say to text: always UTF-8 (broken sequences become U+FFFD, as Python's errors="replace" has it),
+ * cut between characters where it does not fit, NUL-terminated unless capacity is 0. CONTROL and UNUSED tokens and ids
+ * out of range say nothing. Returns the length of the whole text without the NUL; takes no memory, cannot fail. */
+size_t b2_tokenizer_decode(const b2_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, char *text,
+                           size_t capacity);
+
+#endif
