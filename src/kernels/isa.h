@@ -30,7 +30,7 @@ typedef struct b2_quantised_rows {
 typedef struct b2_weight_panels {
     const int8_t *values;   /* [n_panels][K/4][panel][4] */
     const uint16_t *scales; /* [n_panels][K/group][panel], BF16 */
-    size_t panel, group, n_panels; /* panel 16 or 64; group a multiple of 4, at most 1024 */
+    size_t panel, group, n_panels; /* panel 16 or 64; group a multiple of 4, at most 128 */
 } b2_weight_panels;
 
 /* One call's share of a product: at most this many rows and outputs, so that a tile of results stays in the cache. */

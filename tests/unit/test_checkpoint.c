@@ -27,8 +27,7 @@ static const b2_hparams TINY = {
 };
 
 static const b2_text TOKENS[5] = {{"<s>", 3}, {"<pad>", 5}, {"</s>", 4}, {"\xC4\x8A", 2}, {"[PAD4]", 6}};
-static const int32_t TOKEN_TYPES[5] = {B2_TOKEN_CONTROL, B2_TOKEN_CONTROL, B2_TOKEN_CONTROL, B2_TOKEN_NORMAL,
-                                       B2_TOKEN_UNUSED};
+static const int32_t TOKEN_TYPES[5] = {3, 3, 3, 1, 5}; /* control, normal, unused */
 static const b2_text MERGES[2] = {{"\xC4\xA0 a", 4}, {"t h", 3}};
 
 /* One tensor of each type and number of dimensions; one ends exactly on the alignment. */
