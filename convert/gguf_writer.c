@@ -214,8 +214,9 @@ static void free_writer(b2_gguf_writer *w) {
 blip2_status b2_gguf_writer_create(const char *path, b2_gguf_writer **out, blip2_error *err) {
     *out = NULL;
     struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return b2_fail(err, BLIP2_IO, "%s: is a folder, expected the name of a file to write", path);
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* the final rename would replace a device, too */
+        return b2_fail(err, BLIP2_IO, "%s: is %s, expected the name of a file to write", path,
+                       S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
     if (!b2_host_is_little_endian())
         return b2_fail(err, BLIP2_UNSUPPORTED, "%s: cannot be written on a big-endian machine", path);
     b2_gguf_writer *w = calloc(1, sizeof *w);

@@ -125,7 +125,11 @@ static inline bool fixture_write_model(const char *path, const b2_hparams *h, b2
     b2_gguf_writer *w;
     blip2_error err;
     if (b2_gguf_writer_create(path, &w, &err) != BLIP2_OK) return false;
-    b2_gguf_writer_put_string(w, "general.name", "fixture");
+    b2_gguf_writer_put_string(w, B2_KEY_NAME, "fixture");
+    b2_gguf_writer_put_string(w, B2_KEY_RESAMPLE, "bicubic");
+    b2_gguf_writer_put_string(w, B2_KEY_VISION_ACTIVATION, "gelu_erf");
+    b2_gguf_writer_put_string(w, B2_KEY_QFORMER_ACTIVATION, "gelu_erf");
+    b2_gguf_writer_put_string(w, B2_KEY_TEXT_ACTIVATION, "relu");
     b2_hparams_put(w, h);
     fixture_put_tokenizer(w, h);
     const size_t n = b2_tensors_count(h, with_head);

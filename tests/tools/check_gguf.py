@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """check_gguf.py MODEL: two readers that know nothing of each other agree on a file of ours.
 
-read_gguf.py (written from quant/FORMAT.md) against the public gguf package: names, types, shapes, offsets, raw bytes, keys;
-the numbers of every int8 matrix, recomputed here from what the package returns; all hashes. Exit 0 and one line = agree."""
+read_gguf.py (written from quant/FORMAT.md) against the public gguf package: names, types, shapes, offsets, raw bytes,
+keys; the numbers of every int8 matrix, recomputed here from what the package returns; all hashes.
+Exit 0 and one line: they agree."""
 import sys
 
 import gguf
@@ -60,7 +61,8 @@ def main():
     check_keys(ours, theirs)
     n_matrices = check_numbers(ours, theirs)
     ours.verify()
-    print(f"{sys.argv[1]}: {len(ours.keys)} keys, {len(ours.tensors)} tensors, {n_matrices} int8 matrices: readers agree")
+    counts = f"{len(ours.keys)} keys, {len(ours.tensors)} tensors, {n_matrices} int8 matrices"
+    print(f"{sys.argv[1]}: {counts}: readers agree")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 """A reader of blip2's model files, written only from quant/FORMAT.md: no code of ours, no gguf package.
 
     read_gguf.py MODEL                  keys and tensors
-    read_gguf.py MODEL NAME             one matrix, table or vector (a stem of section 3, or a tensor's name), as numbers
+    read_gguf.py MODEL NAME             a tensor as stored, or the matrix of a stem of section 3 as numbers
 """
 import ctypes
 import ctypes.util
@@ -11,8 +11,9 @@ import sys
 
 import numpy as np
 
-SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8"}
-STRING, ARRAY = 8, 9
+BOOL, STRING, ARRAY = 7, 8, 9
+SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", BOOL: "<u1",
+           10: "<u8", 11: "<i8", 12: "<f8"}
 DTYPES = {0: ("f32", "<f4"), 1: ("f16", "<f2"), 24: ("i8", "<i1"), 30: ("bf16", "<u2")}
 ALIGNMENT = 4096
 GROUP = 128
@@ -68,8 +69,8 @@ class Model:
         if kind == STRING:
             return self.string().decode("utf-8")
         expect(kind in SCALARS, f"unknown value type {kind}")
-        item = np.frombuffer(self.take(np.dtype(SCALARS[kind]).itemsize), "u1" if kind == 7 else SCALARS[kind])[0]
-        expect(kind != 7 or item <= 1, "a bool that is neither 0 nor 1")
+        item = np.frombuffer(self.take(np.dtype(SCALARS[kind]).itemsize), SCALARS[kind])[0]
+        expect(kind != BOOL or item <= 1, "a bool that is neither 0 nor 1")
         return item
 
     def array(self):
@@ -142,7 +143,7 @@ class Model:
         self.need("tokenizer.ggml.merges", ARRAY, STRING)
         for key in ("bos", "eos", "padding"):
             expect(self.need(f"tokenizer.ggml.{key}_token_id", u32) < n_vocab, f"{key}: not below {n_vocab}")
-        self.need("tokenizer.ggml.add_bos_token", 7)
+        self.need("tokenizer.ggml.add_bos_token", BOOL)
         planes = self.need("blip2.activation_planes", ARRAY, 0, len(self.tensors))
         for tensor, n_planes in zip(self.tensors.values(), planes):
             expect(n_planes in ((1, 2) if tensor.dtype == "i8" else (0,)), f"{tensor.name}: {n_planes} planes")

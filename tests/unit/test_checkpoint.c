@@ -249,6 +249,8 @@ static void test_writer_refuses(void **state) {
     b2_gguf_writer *w;
     assert_int_equal(b2_gguf_writer_create(f->folder, &w, &err), BLIP2_IO);
     assert_non_null(strstr(err.message, "is a folder"));
+    assert_int_equal(b2_gguf_writer_create("/dev/null", &w, &err), BLIP2_IO);
+    assert_non_null(strstr(err.message, "not a regular file"));
     assert_int_equal(b2_gguf_writer_create("/nonexistent/x.gguf", &w, &err), BLIP2_IO);
     assert_non_null(strstr(err.message, "/nonexistent/x.gguf: cannot be created: No such file"));
 

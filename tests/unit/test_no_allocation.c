@@ -18,7 +18,8 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 int __wrap_posix_memalign(void **p, size_t alignment, size_t n);
 
-static long n_allocations, fail_at = -1; /* this program's own state, not the library's */
+/* This program's own state, not the library's; volatile, for the compiler believes that calloc reads no variable of ours. */
+static volatile long n_allocations, fail_at = -1;
 
 static bool is_withheld(void) { return n_allocations++ == fail_at; }
 void *__wrap_malloc(size_t n) { return is_withheld() ? NULL : __real_malloc(n); }

@@ -73,7 +73,7 @@ static void test_bf16(void **state) {
     (void)state;
     for (uint32_t code = 0; code < 0x10000; code++)
         assert_int_equal(b2_f32_bits(b2_bf16_to_f32((uint16_t)code)), code << 16);
-    for (uint32_t code = 0; code < 0x7F7F; code++) { /* up: exact stays, one bit more is the next, so is the last bit */
+    for (uint32_t code = 0; code < 0x7F7F; code++) { /* up: what is exact stays; anything more is the next */
         assert_int_equal(b2_f32_to_bf16_up(b2_f32_from_bits(code << 16)), code);
         assert_int_equal(b2_f32_to_bf16_up(b2_f32_from_bits((code << 16) + 1)), code + 1);
         assert_int_equal(b2_f32_to_bf16_up(b2_f32_from_bits((code << 16) + 0xFFFF)), code + 1);
