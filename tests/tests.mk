@@ -43,3 +43,9 @@ $(FB)/%: tests/fuzz/%.c $(LIB_SRC) $(PROG_SRC)
 	    -ljansson -lzip -lutf8proc -lxxhash -ljpeg -lm -lpthread
 fuzz: $(FUZZ_SRC:tests/fuzz/%.c=$(FB)/%) ## fuzz every parser of outside bytes (clang; FUZZ_SECONDS=60 each)
 	@for f in $^; do echo "== $$f"; mkdir -p $$f.corpus; $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 $$f.corpus || exit 1; done
+
+# ---- a user's real download ------------------------------------------------------------------------------------------
+.PHONY: check-real
+check-real: all ## compare a real download with published ids: CHECKPOINT=folder [BEACH=file] [CATS=file] [IMAGE=file]
+	@BLIP2=$(CURDIR)/$(B)/blip2 CHECKPOINT='$(CHECKPOINT)' BEACH='$(BEACH)' CATS='$(CATS)' IMAGE='$(IMAGE)' EXPECT='$(EXPECT)' \
+	    sh tests/tools/check_real.sh

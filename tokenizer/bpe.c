@@ -10,7 +10,6 @@
 #include "tokenizer/utf8.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct b2_tokenizer {
     b2_vocabulary vocabulary; /* borrowed */
@@ -28,8 +27,8 @@ static blip2_status find_bytes(const b2_pieces *pieces, int32_t byte_ids[256], b
         const b2_text text = {character, b2_alphabet_encode((uint8_t)byte, character)}, nothing = {"", 0};
         byte_ids[byte] = b2_pieces_find(pieces, text, nothing);
         if (byte_ids[byte] < 0)
-            return b2_fail(err, BLIP2_FORMAT, "vocabulary of %s: no token for byte 0x%02X, written \"%.*s\"",
-                           "byte-level BPE", byte, (int)text.len, text.data);
+            return b2_fail(err, BLIP2_FORMAT, "vocabulary: expected a token for each byte, got none for 0x%02X, \"%.*s\"",
+                           byte, (int)text.len, text.data);
     }
     return BLIP2_OK;
 }

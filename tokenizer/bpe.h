@@ -18,9 +18,9 @@ enum {
 };
 
 enum {
-    B2_VOCABULARY_MAX = 1 << 24,     /* tokens, and merges */
-    B2_TEXT_MAX_BYTES = 64 << 20,    /* one text to encode */
-    B2_PIECE_FREE_BYTES = 512        /* encode takes no memory for words up to this length */
+    B2_VOCABULARY_MAX = 1 << 24,  /* tokens, and merges */
+    B2_TEXT_MAX_BYTES = 64 << 20, /* one text to encode */
+    B2_PIECE_FREE_BYTES = 512     /* encode takes no memory for words up to this length */
 };
 
 /* Borrowed views that must outlive the tokenizer: they lie in the mapped model file. Except for the literals, a token
@@ -39,7 +39,8 @@ typedef struct b2_vocabulary {
 typedef struct b2_tokenizer b2_tokenizer;
 
 /* Checks the vocabulary and builds the tables. The tokenizer is the caller's; *out is NULL on failure.
- * Errors: FORMAT (a byte without token, a token twice, a malformed or unknown merge, a bad type or id), LIMIT, MEMORY. */
+ * Errors: FORMAT (a byte without token, a token twice or empty, a malformed or unknown merge, a bad type or id), LIMIT,
+ * MEMORY. */
 blip2_status b2_tokenizer_create(const b2_vocabulary *vocabulary, b2_tokenizer **out, blip2_error *err);
 void b2_tokenizer_free(b2_tokenizer *tokenizer);
 

@@ -49,6 +49,7 @@ static blip2_status add_token(const b2_vocabulary *vocabulary, size_t id, b2_pie
     if (type < B2_TOKEN_NORMAL || type > B2_TOKEN_BYTE)
         return b2_fail(err, BLIP2_FORMAT, "token %zu: expected a type from 1 to 6, got %d", id, (int)type);
     if (type == B2_TOKEN_UNUSED) return BLIP2_OK;
+    if (token.len == 0) return b2_fail(err, BLIP2_FORMAT, "token %zu: expected some text, got none", id);
     const uint32_t hash = hash_halves(token, nothing);
     b2_piece_slot *slot = find_slot(pieces, hash, token, nothing);
     if (slot->id >= 0)

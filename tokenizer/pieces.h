@@ -16,7 +16,7 @@ typedef struct b2_pieces {
     size_t mask; /* number of slots - 1; the number is a power of two */
 } b2_pieces;
 
-/* Indexes all tokens but the UNUSED. Errors: FORMAT (unknown type, a token twice), LIMIT, MEMORY. */
+/* Indexes all tokens but the UNUSED. Errors: FORMAT (unknown type, no text, a token twice), LIMIT, MEMORY. */
 blip2_status b2_pieces_create(const b2_vocabulary *vocabulary, b2_pieces *pieces, blip2_error *err);
 void b2_pieces_free(b2_pieces *pieces);
 

@@ -26,9 +26,9 @@ blip2_status b2_specials_create(const b2_vocabulary *vocabulary, b2_specials *sp
     for (size_t id = 0; id < vocabulary->n_tokens; id++) {
         const b2_text text = vocabulary->tokens[id];
         if (!is_special(vocabulary->token_types[id])) continue;
-        if (text.len == 0 || b2_utf8_valid_len(text.data, text.len) < text.len)
-            return b2_fail(err, BLIP2_FORMAT, "special token %zu \"%.*s\": expected UTF-8 text, got %s", id,
-                           b2_shown_len(text), text.data, text.len == 0 ? "nothing" : "broken bytes");
+        if (b2_utf8_valid_len(text.data, text.len) < text.len)
+            return b2_fail(err, BLIP2_FORMAT, "special token %zu \"%.*s\": expected UTF-8, got other bytes", id,
+                           b2_shown_len(text), text.data);
         specials->first[(uint8_t)text.data[0] + 1]++;
         n++;
     }

@@ -15,7 +15,7 @@ typedef struct b2_specials {
     uint32_t first[257]; /* items[first[b] .. first[b + 1] - 1] start with byte b */
 } b2_specials;
 
-/* Collects the CONTROL and USER_DEFINED tokens. Errors: FORMAT (empty, not UTF-8), MEMORY. */
+/* Collects the CONTROL and USER_DEFINED tokens, none of them empty. Errors: FORMAT (not UTF-8), MEMORY. */
 blip2_status b2_specials_create(const b2_vocabulary *vocabulary, b2_specials *specials, blip2_error *err);
 void b2_specials_free(b2_specials *specials);
 

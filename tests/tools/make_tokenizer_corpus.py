@@ -18,8 +18,8 @@ corpus.bin (numbers are LEB128 varints, hashes 4 bytes little endian, strings a 
     n texts: string, number of repetitions; for opt, small: number of ids, hash
     n runs of assigned code points: gap to the end of the last run, length;
         for each template, applied to every code point of the run and joined: for opt, small: number of ids, hash
-    n classes: length of the stretch of code points, 4 * (1 when assigned after that Unicode) + class
-        (0 white space, 1 letter, 2 number, 3 other; surrogates count as other)
+    n classes: length of the stretch of code points, 4 * (1 when that Unicode does not know it) + class
+        (0 white space, 1 letter, 2 number, 3 other)
     for opt, small: n decodings: n ids, the ids, string
     "END"
 A hash is FNV-1a (64 bit) over the ids as 4 bytes little endian each, its halves xored."""
@@ -309,7 +309,7 @@ def write_classes(w, assigned):
     pre, old, stretches = pre_tokenizers.ByteLevel(add_prefix_space=False), set(assigned), []
     for c in range(0x110000):
         number = char_class(pre, c)
-        code = number + 4 * (c not in old and number != 3)
+        code = number + 4 * (c not in old)
         if stretches and stretches[-1][1] == code:
             stretches[-1][0] += 1
         else:
