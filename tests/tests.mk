@@ -4,21 +4,22 @@
 
 TEST_SRC := $(wildcard tests/unit/test_*.c tests/kernels/*.c tests/parity/test_*.c)
 TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
+TOOL_BIN := $(B)/tests/parity/forced_logits
 
 ifneq ($(SANITIZE),)
 BASE_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS    += -fsanitize=$(SANITIZE)
 endif
 
-$(TEST_BIN:=.o): BASE_FLAGS += -Itests
-$(TEST_BIN): $(B)/%: $(B)/%.o $(LIB_OBJ) $(PROG_OBJ)
+$(TEST_BIN:=.o) $(TOOL_BIN:=.o): BASE_FLAGS += -Itests
+$(TEST_BIN) $(TOOL_BIN): $(B)/%: $(B)/%.o $(LIB_OBJ) $(PROG_OBJ)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(LDFLAGS_OMP) $(TEST_LDFLAGS) -o $@ $< $(LIB_OBJ) $(PROG_OBJ) $(LDLIBS) -lcmocka
 
 # Every allocation of ours in this program goes through the test, which counts them.
 $(B)/tests/unit/test_no_allocation: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign
 
 .PHONY: check test demo deps demo-deps fuzz
-check: all $(TEST_BIN) ## build and run the tests, installing nothing
+check: all $(TEST_BIN) $(TOOL_BIN) ## build and run the tests, installing nothing
 	@BLIP2=$(CURDIR)/$(B)/blip2 PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_gguf.sh
 test: deps ## install what is missing (Debian), then build and run all tests
 	@$(MAKE) --no-print-directory layers globals

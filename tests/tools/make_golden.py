@@ -37,7 +37,7 @@ SHAPES = {
                  positions=64, merges=55, dtype="F16", config="diff", vintage="new", tokenizer="json", cross=3),
     "one": dict(seed=136, image=24, patch=8, vision=(1, 1, 20, 36), qformer=(1, 1, 18, 30), text=(1, 1, 24, 44), queries=1,
                 positions=48, merges=55, dtype="F32", config="diff", vintage="untied", tokenizer="json", vision_eps=1e-3,
-                qformer_eps=1e-5, stop_id=None),
+                qformer_eps=1e-5, stop_id=288),
     "outlier": dict(seed=157, image=32, patch=8, vision=(2, 2, 24, 80), qformer=(2, 2, 16, 48), text=(2, 2, 24, 96), queries=8,
                     positions=64, merges=55, dtype="F16", config="diff", vintage="new", tokenizer="json", outliers=True),
 }
@@ -52,15 +52,19 @@ def complete(shape):
 
 def vocabulary_rows(s):
     """(pieces with <s> <pad> </s> <unk>, rows V of the embedding)"""
-    n = 4 + 256 + s["merges"]
+    n = s["pieces"] if "pieces" in s else 4 + 256 + s["merges"]
     return n, -(-n // 8) * 8 if s["vintage"] == "old" else -(-(n + 1) // 64) * 64
 
 
 # ---- random numbers: the same bits everywhere ------------------------------------------------------------------------
+def generator(seed, name):
+    """A PCG64 stream that depends on seed and name only."""
+    return np.random.PCG64(int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16], "little"))
+
+
 def raw(seed, name, n):
-    """n 64-bit integers that depend on seed and name only."""
-    key = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16], "little")
-    return np.random.PCG64(key).random_raw(n)
+    """n 64-bit integers."""
+    return generator(seed, name).random_raw(n)
 
 
 def normal(seed, name, shape):
@@ -152,15 +156,21 @@ def loud_factor(width):
     return float(np.sqrt(width / (width - 6 + sum(g * g for g in (20, 28, 36, 44, 52, 60)))))
 
 
+def scale_of(shape, rule, outliers):
+    """The one factor of a "plain" or "matrix" tensor; None for the others."""
+    if rule[0] == "plain":
+        return np.float32(rule[1])
+    if rule[0] == "matrix":
+        n_in = int(np.prod(shape[1:]))
+        return np.float32(rule[1] / np.sqrt(n_in) * (loud_factor(n_in) if outliers and rule[2] else 1))
+    return None
+
+
 def fill(seed, name, shape, rule, outliers, draw=normal):
     """The values of one tensor, f32."""
-    kind, x = rule[0], draw(seed, name, shape)
-    if kind == "plain":
-        return x * np.float32(rule[1])
-    if kind == "matrix":
-        n_in = int(np.prod(shape[1:]))
-        gain = rule[1] / np.sqrt(n_in) * (loud_factor(n_in) if outliers and rule[2] else 1)
-        return x * np.float32(gain)
+    kind, x, scale = rule[0], draw(seed, name, shape), scale_of(shape, rule, outliers)
+    if scale is not None:
+        return x * scale
     if kind == "bias":
         return x * np.float32(0.1)
     if kind == "qkv_bias":   # EVA's keys have no bias: the zero slice is stored
@@ -330,18 +340,16 @@ def make_vocabulary(s):
     return pieces, merges, newline
 
 
-def write_tokenizer(folder, s, kind):
-    pieces, merges, _ = make_vocabulary(s)
-    new = s["vintage"] != "old"
-    vocab = {p: i for i, p in enumerate(pieces)}
-    special = [(1, "<pad>", True), (2, "</s>", True)] + ([(len(pieces), "<image>", False)] if new else [])
+def write_tokenizer(folder, vocab, merges, new, kind):
+    """`new`: with an <image> token after the last piece. `kind`: see SHAPES."""
+    special = [(1, "<pad>", True), (2, "</s>", True)] + ([(len(vocab), "<image>", False)] if new else [])
     added = [dict(id=i, content=c, single_word=False, lstrip=False, rstrip=False, normalized=n, special=True) for i, c, n in special]
     config = dict(add_bos_token=True, add_prefix_space=False, bos_token="</s>", eos_token="</s>", unk_token="</s>", pad_token="<pad>",
                   errors="replace", model_max_length=1000000000000000019884624838656, tokenizer_class="GPT2Tokenizer")
     if new:
         config["added_tokens_decoder"] = {str(a["id"]): {k: v for k, v in a.items() if k != "id"} for a in added}
         config["processor_class"] = "Blip2Processor"
-        write_json(folder / "added_tokens.json", {"<image>": len(pieces)})
+        write_json(folder / "added_tokens.json", {"<image>": len(vocab)})
     write_json(folder / "tokenizer_config.json", config)
     write_json(folder / "special_tokens_map.json", {k: config[k] for k in ("bos_token", "eos_token", "unk_token", "pad_token")})
     if kind in ("both", "files"):
@@ -442,13 +450,13 @@ def digits(x):
 
 
 class Reference:
-    """The model as transformers loads it, run stage by stage, one picture and one thread at a time."""
+    """The model as transformers loads it, run stage by stage, one picture at a time."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, n_threads=1):
         import torch, transformers
         from transformers import Blip2ForConditionalGeneration
         transformers.logging.set_verbosity_error()
-        torch.set_num_threads(1)
+        torch.set_num_threads(n_threads)
         torch.set_grad_enabled(False)
         torch.use_deterministic_algorithms(True)
         self.torch = torch
@@ -652,20 +660,22 @@ def write_shape(out, name):
     folder = out / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    stop_id = make_vocabulary(s)[2]
+    pieces, merges, stop_id = make_vocabulary(s)
+    vocab = {p: i for i, p in enumerate(pieces)}
     tensors = weights(s)
     write_config(folder, s, stop_id)
-    write_tokenizer(folder, s, s["tokenizer"])
+    write_tokenizer(folder, vocab, merges, s["vintage"] != "old", s["tokenizer"])
     write_safetensors(folder, tensors, s["dtype"], s["shards"])
     for i in range(3):
         write_png(folder / f"picture{i}.png", picture(s["seed"], i))
     stats, made = write_golden(folder, name, s)
+    assert name != "one" or len(made[0]["tokens"]) == 3, "its first caption must stop at the third token"
     if name == "old":   # the same weights as the .bin files that the student downloaded
         twin = out / "old_bin"
         shutil.rmtree(twin, ignore_errors=True)
         twin.mkdir()
         write_config(twin, s, stop_id)
-        write_tokenizer(twin, s, "json")
+        write_tokenizer(twin, vocab, merges, False, "json")
         write_torch_bin(twin, tensors)
     kb = sum(f.stat().st_size for f in folder.iterdir()) / 1000
     print(f"{name}: {kb:.0f} KB, {stats}")

@@ -340,8 +340,8 @@ static void test_long_words_merge_like_short_ones(void **state) {
     b2_merge_table table;
     create_table(&b, &table);
     b2_tokenizer *t = create(&b);
-    static char word[MAX_LEN];
-    static int32_t ids[MAX_LEN], plain[MAX_LEN];
+    char word[MAX_LEN];
+    int32_t ids[MAX_LEN], plain[MAX_LEN];
     uint32_t random = 1;
     for (size_t len = B2_PIECE_FREE_BYTES - 2; len <= MAX_LEN; len += len < B2_PIECE_FREE_BYTES + 2 ? 1 : 127) {
         size_t n_ids;

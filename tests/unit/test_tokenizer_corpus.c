@@ -398,8 +398,10 @@ static void test_classes_of_all_code_points(void **state) {
     assert_int_equal(code_point, 0x110000);
     assert_int_equal(n_bad, 0);
     if (n_later > 0)
-        fprintf(stderr, "tokenizer: Unicode %s does not know %zu letters and numbers that %.*s knows:%s\n",
-                utf8proc_unicode_version(), n_later, (int)c->library.len, c->library.data, list);
+        fprintf(stderr, "tokenizer: %zu code points newer than Unicode %.*s are of another class in utf8proc (Unicode %s) than "
+                "in %.*s:%s\n",
+                n_later, (int)c->unicode.len, c->unicode.data, utf8proc_unicode_version(), (int)c->library.len,
+                c->library.data, list);
 }
 
 /* ---- decoding ------------------------------------------------------------------------------------------------------ */

@@ -1,0 +1,237 @@
+#include "convert/torch_zip.h"
+
+#include "convert/pickle.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zip.h>
+
+enum { ENTRIES_MAX = 1 << 20, ROOT_MAX_BYTES = 512 };
+
+struct b2_torch_zip {
+    char *path;
+    zip_t *archive;
+    char root[ROOT_MAX_BYTES]; /* the folder in the archive that holds data.pkl, with its slash */
+
+    zip_file_t *reader; /* the entry being read, and how far */
+    uint64_t entry, at;
+};
+
+/* ---- reading --------------------------------------------------------------------------------------------------- */
+
+static blip2_status fail_zip(const b2_torch_zip *f, uint64_t entry, const char *reason, blip2_error *err) {
+    const char *name = zip_get_name(f->archive, entry, ZIP_FL_ENC_RAW);
+    return b2_fail(err, BLIP2_IO, "%s: entry %s cannot be read: %s", f->path, name == NULL ? "?" : name, reason);
+}
+
+static void close_reader(b2_torch_zip *f) {
+    if (f->reader != NULL) zip_fclose(f->reader);
+    f->reader = NULL;
+}
+
+/* Brings the reader to a byte of an entry. A stored entry can be skipped in without being read. */
+static blip2_status seek(b2_torch_zip *f, uint64_t entry, uint64_t offset_bytes, blip2_error *err) {
+    if (f->reader != NULL && f->entry == entry && f->at == offset_bytes) return BLIP2_OK;
+    close_reader(f);
+    f->reader = zip_fopen_index(f->archive, entry, 0);
+    if (f->reader == NULL) return fail_zip(f, entry, zip_strerror(f->archive), err);
+    f->entry = entry;
+    f->at = offset_bytes;
+    if (offset_bytes > 0 && zip_fseek(f->reader, (zip_int64_t)offset_bytes, SEEK_SET) != 0)
+        return fail_zip(f, entry, zip_file_strerror(f->reader), err);
+    return BLIP2_OK;
+}
+
+blip2_status b2_torch_zip_read(b2_torch_zip *f, uint64_t entry, uint64_t offset_bytes, size_t n_bytes, void *out,
+                               blip2_error *err) {
+    B2_TRY(seek(f, entry, offset_bytes, err));
+    uint8_t *to = out;
+    while (n_bytes > 0) {
+        const zip_int64_t got = zip_fread(f->reader, to, n_bytes);
+        if (got <= 0) {
+            const blip2_status status =
+                fail_zip(f, entry, got < 0 ? zip_file_strerror(f->reader) : "it ends too early", err);
+            close_reader(f);
+            return status;
+        }
+        to += got;
+        f->at += (uint64_t)got;
+        n_bytes -= (size_t)got;
+    }
+    return BLIP2_OK;
+}
+
+/* ---- the archive's table --------------------------------------------------------------------------------------- */
+
+/* Size of an entry that can be read as it lies. */
+static blip2_status entry_size(b2_torch_zip *f, uint64_t entry, uint64_t *n_bytes, blip2_error *err) {
+    zip_stat_t st;
+    zip_stat_init(&st);
+    const zip_uint64_t wanted = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    if (zip_stat_index(f->archive, entry, 0, &st) != 0 || (st.valid & wanted) != wanted)
+        return fail_zip(f, entry, zip_strerror(f->archive), err);
+    if (st.comp_method != ZIP_CM_STORE || st.encryption_method != ZIP_EM_NONE)
+        return b2_fail(err, BLIP2_UNSUPPORTED, "%s: entry %s is compressed or encrypted, expected stored as it is",
+                       f->path, st.name);
+    *n_bytes = st.size;
+    return BLIP2_OK;
+}
+
+/* data.pkl lies in the one folder of the archive, whose name is free. */
+static blip2_status find_pickle(b2_torch_zip *f, uint64_t *entry, blip2_error *err) {
+    const zip_int64_t n = zip_get_num_entries(f->archive, 0);
+    if (n > ENTRIES_MAX)
+        return b2_fail(err, BLIP2_LIMIT, "%s: has %" PRId64 " entries, expected at most %d", f->path, (int64_t)n,
+                       (int)ENTRIES_MAX);
+    for (zip_int64_t i = 0; i < n; i++) {
+        const char *name = zip_get_name(f->archive, (zip_uint64_t)i, ZIP_FL_ENC_RAW);
+        const char *slash = name == NULL ? NULL : strchr(name, '/');
+        if (slash == NULL || strcmp(slash, "/data.pkl") != 0 || slash - name >= ROOT_MAX_BYTES - 1) continue;
+        memcpy(f->root, name, (size_t)(slash + 1 - name));
+        *entry = (uint64_t)i;
+        return BLIP2_OK;
+    }
+    return b2_fail(err, BLIP2_FORMAT, "%s: is a zip archive without data.pkl, expected a PyTorch checkpoint", f->path);
+}
+
+/* The entry root + name; false when there is none. */
+static bool find_entry(const b2_torch_zip *f, const char *name, size_t len, uint64_t *entry) {
+    char full[ROOT_MAX_BYTES + 64];
+    const int n = snprintf(full, sizeof full, "%s%.*s", f->root, (int)len, name);
+    const zip_int64_t at = n > 0 && (size_t)n < sizeof full ? zip_name_locate(f->archive, full, ZIP_FL_ENC_RAW) : -1;
+    *entry = (uint64_t)at;
+    return at >= 0;
+}
+
+/* Newer archives say the order of their bytes. */
+static blip2_status check_byte_order(b2_torch_zip *f, blip2_error *err) {
+    uint64_t entry = 0, n_bytes = 0;
+    char order[8] = {0};
+    if (!find_entry(f, "byteorder", strlen("byteorder"), &entry)) return BLIP2_OK;
+    B2_TRY(entry_size(f, entry, &n_bytes, err));
+    if (n_bytes < sizeof order) B2_TRY(b2_torch_zip_read(f, entry, 0, (size_t)n_bytes, order, err));
+    if (strcmp(order, "little") == 0) return BLIP2_OK;
+    return b2_fail(err, BLIP2_UNSUPPORTED, "%s: its byte order is not little", f->path);
+}
+
+/* ---- tensors --------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *storage, *name;
+    size_t n_bytes; /* per element */
+    b2_dtype dtype;
+    bool readable;
+} TYPES[] = {
+    {"FloatStorage", "F32", 4, B2_DTYPE_F32, true}, {"HalfStorage", "F16", 2, B2_DTYPE_F16, true},
+    {"BFloat16Storage", "BF16", 2, B2_DTYPE_BF16, true}, {"DoubleStorage", "F64", 8, 0, false},
+    {"LongStorage", "I64", 8, 0, false}, {"IntStorage", "I32", 4, 0, false}, {"ShortStorage", "I16", 2, 0, false},
+    {"CharStorage", "I8", 1, 0, false}, {"ByteStorage", "U8", 1, 0, false}, {"BoolStorage", "BOOL", 1, 0, false},
+};
+
+/* Bytes per element of a storage type that pickle.c lets through. */
+static size_t set_type(b2_stored_tensor *t, const char *storage) {
+    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
+        if (strcmp(storage, TYPES[i].storage) != 0) continue;
+        snprintf(t->type_name, sizeof t->type_name, "%s", TYPES[i].name);
+        t->refusal = TYPES[i].readable ? NULL : "its type is none of F32, F16 and BF16";
+        t->dtype = TYPES[i].dtype;
+        return TYPES[i].n_bytes;
+    }
+    return 0;
+}
+
+static blip2_status add_tensor(b2_torch_zip *f, const b2_pickle_tensor *p, b2_tensor_list *list, blip2_error *err) {
+    b2_stored_tensor *t = NULL;
+    uint64_t n_bytes = 0;
+    char name[64];
+    B2_TRY(b2_tensor_list_add(list, f->path, p->name.data, p->name.len, &t, err));
+    const size_t element_bytes = set_type(t, p->type_name);
+    if (!p->is_contiguous) t->refusal = "its strides are not those of a tensor stored row by row inside its storage";
+    t->n_dims = p->n_dims;
+    memcpy(t->dims, p->dims, sizeof t->dims);
+    t->n_elements = p->n_elements;
+    t->offset_bytes = p->offset * element_bytes;
+
+    const int len = snprintf(name, sizeof name, "data/%.*s", (int)(p->key.len < 50 ? p->key.len : 50), p->key.data);
+    if (len < 0 || !find_entry(f, name, (size_t)len, &t->entry))
+        return b2_fail(err, BLIP2_FORMAT, "%s: the storage of tensor %s is not in the archive", f->path, t->name);
+    B2_TRY(entry_size(f, t->entry, &n_bytes, err));
+    if (p->storage_elements == n_bytes / element_bytes && n_bytes % element_bytes == 0) return BLIP2_OK;
+    return b2_fail(err, BLIP2_FORMAT, "%s: the storage of tensor %s has %" PRIu64 " bytes, expected %" PRIu64 " x %zu",
+                   f->path, t->name, n_bytes, p->storage_elements, element_bytes);
+}
+
+static blip2_status add_tensors(b2_torch_zip *f, b2_tensor_list *list, blip2_error *err) {
+    uint64_t entry = 0, n_bytes = 0;
+    B2_TRY(find_pickle(f, &entry, err));
+    B2_TRY(check_byte_order(f, err));
+    B2_TRY(entry_size(f, entry, &n_bytes, err));
+    if (n_bytes > B2_PICKLE_MAX_BYTES)
+        return b2_fail(err, BLIP2_LIMIT, "%s: its data.pkl has %" PRIu64 " bytes, expected at most %d", f->path,
+                       n_bytes, (int)B2_PICKLE_MAX_BYTES);
+    uint8_t *pickle = malloc((size_t)n_bytes + 1);
+    if (pickle == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory for its data.pkl", f->path);
+    b2_pickle_tensors tensors = {0};
+    blip2_status status = b2_torch_zip_read(f, entry, 0, (size_t)n_bytes, pickle, err);
+    if (status == BLIP2_OK) status = b2_pickle_read(f->path, pickle, (size_t)n_bytes, &tensors, err);
+    for (size_t i = 0; status == BLIP2_OK && i < tensors.n; i++) status = add_tensor(f, &tensors.items[i], list, err);
+    b2_pickle_tensors_free(&tensors);
+    free(pickle);
+    return status;
+}
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+
+/* Zip archives begin with PK; the format before PyTorch 1.6 with a pickled magic number. */
+static blip2_status check_magic(const char *path, blip2_error *err) {
+    static const uint8_t OLD[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+    uint8_t start[sizeof OLD] = {0};
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    const size_t n = fread(start, 1, sizeof start, file);
+    fclose(file);
+    if (n == sizeof OLD && memcmp(start, OLD, sizeof OLD) == 0)
+        return b2_fail(err, BLIP2_UNSUPPORTED,
+                       "%s: is in the format of PyTorch before 1.6, expected a zip archive: load it and save it again "
+                       "with a newer torch.save", path);
+    if (n >= 4 && memcmp(start, "PK\3\4", 4) == 0) return BLIP2_OK;
+    return b2_fail(err, BLIP2_FORMAT, "%s: is not a PyTorch checkpoint (a zip archive)", path);
+}
+
+static blip2_status open_archive(b2_torch_zip *f, blip2_error *err) {
+    int code = 0;
+    f->archive = zip_open(f->path, ZIP_RDONLY, &code);
+    if (f->archive != NULL) return BLIP2_OK;
+    zip_error_t reason;
+    zip_error_init_with_code(&reason, code);
+    const blip2_status status = b2_fail(err, code == ZIP_ER_MEMORY ? BLIP2_MEMORY : BLIP2_FORMAT,
+                                        "%s: its zip archive cannot be opened: %s: an incomplete download?", f->path,
+                                        zip_error_strerror(&reason));
+    zip_error_fini(&reason);
+    return status;
+}
+
+blip2_status b2_torch_zip_open(const char *path, b2_torch_zip **out, b2_tensor_list *list, blip2_error *err) {
+    *out = NULL;
+    B2_TRY(check_magic(path, err));
+    b2_torch_zip *f = calloc(1, sizeof *f);
+    if (f != NULL) f->path = strdup(path);
+    blip2_status status = BLIP2_OK;
+    if (f == NULL || f->path == NULL) status = b2_fail(err, BLIP2_MEMORY, "%s: no memory", path);
+    if (status == BLIP2_OK) status = open_archive(f, err);
+    if (status == BLIP2_OK) status = add_tensors(f, list, err);
+    if (status == BLIP2_OK) *out = f;
+    else b2_torch_zip_close(f);
+    return status;
+}
+
+void b2_torch_zip_close(b2_torch_zip *f) {
+    if (f == NULL) return;
+    close_reader(f);
+    if (f->archive != NULL) zip_discard(f->archive);
+    free(f->path);
+    free(f);
+}

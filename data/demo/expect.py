@@ -1,0 +1,64 @@
+"""expect.py: what transformers f32 says about the 64 pictures: expected.json.
+
+    expect.py      reads model/, images/, demo.csv beside it"""
+import csv
+import json
+import pathlib
+
+import torch
+import transformers
+from PIL import Image, ImageOps
+from transformers import AutoTokenizer, Blip2ForConditionalGeneration
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+HERE = pathlib.Path(__file__).resolve().parent
+N_NEW = 20
+QUESTIONS = ["what color is the background?", "how many objects are there?"]
+torch.set_grad_enabled(False)
+torch.set_num_threads(1)
+
+
+class Captioner:
+    """transformers in f32 on one checkpoint; the sequence is [soft tokens][</s>][prompt ids]."""
+
+    def __init__(self, folder):
+        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.processor = BlipImageProcessorPil.from_pretrained(folder)
+        self.stop = self.model.config.text_config.eos_token_id
+
+    def see(self, path):
+        picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        pixels = torch.from_numpy(self.processor(picture, return_tensors="np")["pixel_values"])
+        m = self.model
+        image = m.vision_model(pixels).last_hidden_state
+        seen = m.qformer(query_embeds=m.query_tokens, encoder_hidden_states=image,
+                         encoder_attention_mask=torch.ones(image.shape[:2], dtype=torch.long)).last_hidden_state
+        return m.language_projection(seen)
+
+    def say(self, soft, prompt=None):
+        """ids with the stop id, text, margin of each step"""
+        ids = [2] + (self.tokenizer(prompt, add_special_tokens=False).input_ids if prompt else [])
+        tokens, margins = [], []
+        while len(tokens) < N_NEW and (not tokens or tokens[-1] != self.stop):
+            embeds = torch.cat([soft, self.model.get_input_embeddings()(torch.tensor([ids + tokens]))], 1)
+            logits = self.model.language_model(inputs_embeds=embeds, logits_to_keep=1).logits[0, -1]
+            best = logits.topk(2)
+            tokens.append(int(best.indices[0]))
+            margins.append(round(float(best.values[0] - best.values[1]), 5))
+        return tokens, self.tokenizer.decode(tokens, skip_special_tokens=True).strip(), margins
+
+
+def main():
+    captioner, rows = Captioner(HERE / "model"), []
+    for line in csv.DictReader(open(HERE / "demo.csv", encoding="utf-8")):
+        soft = captioner.see(HERE / line["image_path"])
+        for question in [None] + QUESTIONS:
+            tokens, text, margins = captioner.say(soft, question and f"Question: {question} Answer:")
+            rows.append({"path": line["image_path"], "question": question, "tokens": tokens, "text": text, "margins": margins})
+    result = {"torch": torch.__version__, "transformers": transformers.__version__, "rows": rows}
+    (HERE / "expected.json").write_text(json.dumps(result, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

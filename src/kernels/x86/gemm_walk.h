@@ -1,0 +1,92 @@
+/* gemm_walk.h: the way through one strip of an int8 product, shared by the instruction sets; the tiles are theirs.
+ *
+ *   strip of 64 outputs:  for each pair of groups along K           the pair's weights stay in L1, 16 KB
+ *                           for each block of rows                  as high as a tile, heights equal within one
+ *                             for each group, for each tile across  one call of the set's tile
+ *
+ * The first block of rows reads the weights from the file, once, and leaves them in scratch the way the dot product
+ * wants them; the blocks after it read them there. Meanwhile the pair after this one is prefetched. */
+#ifndef B2_GEMM_WALK_H
+#define B2_GEMM_WALK_H
+
+#include "kernels/isa.h"
+
+#include <immintrin.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { PAIR_GROUPS = 2, COLUMN_OUTPUTS = 16, COLUMNS = B2_GEMM_STRIP / COLUMN_OUTPUTS, LINE_BYTES = 64 };
+
+/* Full unrolling before arrays become registers; without it both compilers keep a register tile in memory. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+/* One group of K of some rows and outputs, as a tile meets it. */
+typedef struct gemm_tile {
+    const int8_t *file;    /* the group's first line of the first column; a column is 16 outputs, a line its 4 inputs */
+    size_t slot_bytes;     /* from a line to that of the next 4 inputs */
+    size_t column_bytes;   /* from a line to the next column's */
+    uint8_t *block;        /* the same weights prepared, in the set's own order */
+    const uint16_t *d;     /* BF16 scales of the first column */
+    size_t d_column;       /* from a column's scales to the next one's */
+    const int8_t *hi, *lo; /* the first row's inputs of the group; lo NULL with one plane */
+    size_t stride;         /* from row to row */
+    const float *scale;    /* the first row's, of the group */
+    const int32_t *sum;
+    size_t n_groups;       /* from row to row of scale and sum */
+    size_t group;          /* inputs */
+    bool is_first_group;   /* y starts at zero */
+    float *y;              /* rows B2_GEMM_STRIP apart */
+} gemm_tile;
+
+/* n_rows: 1 .. the set's tile height. from_file: read file and fill block; otherwise read block. */
+typedef void gemm_tile_fn(const gemm_tile *tile, size_t n_rows, bool from_file);
+
+INLINE float bf16_at(const uint16_t *d) {
+    const uint32_t bits = (uint32_t)*d << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, uint8_t *scratch,
+                       const size_t tile_rows, const size_t tile_columns, const size_t block_bytes_per_value,
+                       gemm_tile_fn *run) {
+    const size_t k = rows->stride, group = w->group, n_groups = k / group, p = w->panel;
+    const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + tile_rows - 1) / tile_rows;
+    gemm_tile t = {
+        .slot_bytes = 4 * p,
+        .column_bytes = p == COLUMN_OUTPUTS ? p * k : LINE_BYTES,
+        .d_column = p == COLUMN_OUTPUTS ? p * n_groups : COLUMN_OUTPUTS,
+        .stride = k,
+        .n_groups = n_groups,
+        .group = group,
+    };
+    for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS)
+        for (size_t b = 0, m = 0; b < n_blocks; b++) {
+            const size_t n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);
+            t.scale = rows->scale + m * n_groups + pair;
+            t.sum = rows->sum + m * n_groups + pair;
+            for (size_t g = pair; g < n_groups && g < pair + PAIR_GROUPS; g++) {
+                t.hi = rows->hi + m * k + g * group;
+                t.lo = rows->lo == NULL ? NULL : rows->lo + m * k + g * group;
+                t.scale = rows->scale + m * n_groups + g;
+                t.sum = rows->sum + m * n_groups + g;
+                t.is_first_group = g == 0;
+                for (size_t c = 0; c < n_columns; c += tile_columns) {
+                    t.file = w->values + g * group * p + c * t.column_bytes;
+                    t.d = w->scales + g * p + c * t.d_column;
+                    t.block = scratch + ((g - pair) * B2_GEMM_STRIP + c * COLUMN_OUTPUTS) * group * block_bytes_per_value;
+                    t.y = y + m * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
+                    run(&t, n_rows, b == 0);
+                }
+            }
+            m += n_rows;
+        }
+}
+
+#endif
