@@ -30,6 +30,7 @@ typedef struct gemm_tile {
     const int8_t *file;    /* the group's first line of the first column; a column is 16 outputs, a line its 4 inputs */
     size_t slot_bytes;     /* from a line to that of the next 4 inputs */
     size_t column_bytes;   /* from a line to the next column's */
+    size_t ahead_bytes;    /* from a line to the one to prefetch meanwhile: the next group's */
     uint8_t *block;        /* the same weights prepared, in the set's own order */
     const uint16_t *d;     /* BF16 scales of the first column */
     size_t d_column;       /* from a column's scales to the next one's */
@@ -39,8 +40,9 @@ typedef struct gemm_tile {
     const int32_t *sum;
     size_t n_groups;       /* from row to row of scale and sum */
     size_t group;          /* inputs */
-    bool is_first_group;   /* y starts at zero */
     float *y;              /* rows B2_GEMM_STRIP apart */
+    const float *before;   /* what the products are added to: y, or zeros for the first group */
+    size_t before_stride;
 } gemm_tile;
 
 /* n_rows: 1 .. the set's tile height. from_file: read file and fill block; otherwise read block. */
@@ -53,40 +55,63 @@ INLINE float bf16_at(const uint16_t *d) {
     return x;
 }
 
+/* The lines of a pair of groups, panel after panel, asked for a few at a time. */
+typedef struct line_cursor {
+    const int8_t *at;
+    size_t n_left, panel_lines, panel_skip_bytes; /* left and all in this panel; from its end to the next one's start */
+} line_cursor;
+
+INLINE void prefetch_lines(line_cursor *cursor, size_t n) {
+    for (; n > 0; n--) {
+        _mm_prefetch((const char *)cursor->at, _MM_HINT_T1);
+        cursor->at += LINE_BYTES;
+        if (--cursor->n_left > 0) continue;
+        cursor->n_left = cursor->panel_lines;
+        cursor->at += cursor->panel_skip_bytes;
+    }
+}
+
 INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, uint8_t *scratch,
                        const size_t tile_rows, const size_t tile_columns, const size_t block_bytes_per_value,
                        gemm_tile_fn *run) {
+    static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const size_t k = rows->stride, group = w->group, n_groups = k / group, p = w->panel;
     const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + tile_rows - 1) / tile_rows;
     gemm_tile t = {
         .slot_bytes = 4 * p,
         .column_bytes = p == COLUMN_OUTPUTS ? p * k : LINE_BYTES,
+        .ahead_bytes = p * group,
         .d_column = p == COLUMN_OUTPUTS ? p * n_groups : COLUMN_OUTPUTS,
         .stride = k,
         .n_groups = n_groups,
         .group = group,
     };
-    for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS)
+    const size_t pair_lines = PAIR_GROUPS * group * p / LINE_BYTES;
+    const size_t share = n_blocks > 6 ? (PAIR_GROUPS * group * n_columns * COLUMN_OUTPUTS / LINE_BYTES) / ((n_blocks - 1) * PAIR_GROUPS) + 1 : 0;
+    for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS) {
+        line_cursor ahead = {w->values + (pair + PAIR_GROUPS) * group * p, pair_lines, pair_lines,
+                             p * k - PAIR_GROUPS * group * p};
         for (size_t b = 0, m = 0; b < n_blocks; b++) {
             const size_t n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);
-            t.scale = rows->scale + m * n_groups + pair;
-            t.sum = rows->sum + m * n_groups + pair;
             for (size_t g = pair; g < n_groups && g < pair + PAIR_GROUPS; g++) {
+                if (b > 0) prefetch_lines(&ahead, share);
                 t.hi = rows->hi + m * k + g * group;
                 t.lo = rows->lo == NULL ? NULL : rows->lo + m * k + g * group;
                 t.scale = rows->scale + m * n_groups + g;
                 t.sum = rows->sum + m * n_groups + g;
-                t.is_first_group = g == 0;
+                t.before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
                 for (size_t c = 0; c < n_columns; c += tile_columns) {
                     t.file = w->values + g * group * p + c * t.column_bytes;
                     t.d = w->scales + g * p + c * t.d_column;
                     t.block = scratch + ((g - pair) * B2_GEMM_STRIP + c * COLUMN_OUTPUTS) * group * block_bytes_per_value;
                     t.y = y + m * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
+                    t.before = g == 0 ? zeros : t.y;
                     run(&t, n_rows, b == 0);
                 }
             }
             m += n_rows;
         }
+    }
 }
 
 #endif
