@@ -18,7 +18,7 @@ struct b2_tokenizer {
     b2_specials specials;
 };
 
-/* ---- creation ----------------------------------------------------------------------------------------------------- */
+/* ---- creation ---------------------------------------------------------------------------------------------------- */
 
 /* Every byte has a token: then there is no text that cannot be encoded. */
 static blip2_status find_bytes(const b2_pieces *pieces, int32_t byte_ids[256], blip2_error *err) {
@@ -27,7 +27,7 @@ static blip2_status find_bytes(const b2_pieces *pieces, int32_t byte_ids[256], b
         const b2_text text = {character, b2_alphabet_encode((uint8_t)byte, character)}, nothing = {"", 0};
         byte_ids[byte] = b2_pieces_find(pieces, text, nothing);
         if (byte_ids[byte] < 0)
-            return b2_fail(err, BLIP2_FORMAT, "vocabulary: expected a token for each byte, got none for 0x%02X, \"%.*s\"",
+            return b2_fail(err, BLIP2_FORMAT, "vocabulary: expected a token for every byte, none for 0x%02X \"%.*s\"",
                            byte, (int)text.len, text.data);
     }
     return BLIP2_OK;
@@ -64,7 +64,7 @@ void b2_tokenizer_free(b2_tokenizer *tokenizer) {
     free(tokenizer);
 }
 
-/* ---- encoding ----------------------------------------------------------------------------------------------------- */
+/* ---- encoding ---------------------------------------------------------------------------------------------------- */
 
 /* One call's output and scratch. Words up to B2_PIECE_FREE_BYTES are merged in the call's own frame. */
 typedef struct encoding {
@@ -147,7 +147,7 @@ blip2_status b2_tokenizer_encode(const b2_tokenizer *tokenizer, const char *text
     return BLIP2_OK;
 }
 
-/* ---- decoding ----------------------------------------------------------------------------------------------------- */
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
 /* As `tokenizers` has it: one character outside the alphabet, and the token means its own UTF-8 bytes. */
 static bool is_in_alphabet(b2_text token) {

@@ -1,6 +1,6 @@
 /* bpe.h: text to token ids and back: the byte-level BPE of GPT-2, as OPT uses it.
  *
- * Ids are those that `tokenizers`/transformers gives for the same vocabulary and text. See README.md for the algorithm. */
+ * Ids are those that `tokenizers` and transformers give for the same vocabulary and text. README.md tells how. */
 #ifndef B2_BPE_H
 #define B2_BPE_H
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 /* The slot of that pair, or the empty slot where it would go. */
 static uint32_t *find_slot(const b2_merge_table *table, int32_t left, int32_t right) {
@@ -77,7 +77,7 @@ void b2_merge_table_free(b2_merge_table *table) {
     *table = (b2_merge_table){0};
 }
 
-/* ---- the queue: a binary heap of (rank, place in the word), smallest first ---------------------------------------- */
+/* ---- the queue: a binary heap of (rank, place in the word), smallest first --------------------------------------- */
 
 static void push(b2_merge_work *work, uint64_t entry) {
     uint64_t *queue = work->queue;
@@ -105,7 +105,7 @@ static uint64_t pop(b2_merge_work *work) {
     return smallest;
 }
 
-/* ---- one word ----------------------------------------------------------------------------------------------------- */
+/* ---- one word ---------------------------------------------------------------------------------------------------- */
 
 /* Queues the pair of a symbol and its right neighbour, if it is in the list. */
 static void queue_pair(const b2_merge_table *table, b2_merge_work *work, uint32_t place) {

@@ -1,5 +1,5 @@
-/* bpe_merge.h: the heart of BPE: in a word of symbols, join the pair that stands first in the list of merges, and again,
- * until no pair of the word is in the list. */
+/* bpe_merge.h: the heart of BPE: in a word of symbols, join the pair that stands first in the list of merges, and
+ * again, until no pair of the word is in the list. */
 #ifndef B2_BPE_MERGE_H
 #define B2_BPE_MERGE_H
 

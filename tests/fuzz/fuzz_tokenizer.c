@@ -1,5 +1,6 @@
 /* fuzz_tokenizer.c: hostile vocabularies and hostile texts. The input is lines: "t<type digit>text" adds a token,
- * "m<left> <right>" a merge, the first other line starts the text. Without such lines the text meets a good vocabulary. */
+ * "m<left> <right>" a merge, the first other line starts the text. Without such lines the text meets a good
+ * vocabulary. */
 #include "tokenizer/alphabet.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/utf8.h"

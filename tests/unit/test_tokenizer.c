@@ -1,5 +1,5 @@
-/* test_tokenizer.c: the tokenizer's promises on vocabularies made here: what it refuses, bounds, capacities, the cost of
- * long words. Equality with Hugging Face's ids is the matter of test_tokenizer_corpus.c. */
+/* test_tokenizer.c: the tokenizer's promises on vocabularies made here: what it refuses, bounds, capacities, the cost
+ * of long words. Equality with Hugging Face's ids is the matter of test_tokenizer_corpus.c. */
 #include "tokenizer/alphabet.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/bpe_merge.h"
@@ -15,7 +15,7 @@
 
 enum { MAX_TOKENS = 512, MAX_MERGES = 64 };
 
-/* ---- a vocabulary: the 256 bytes (ids 0 to 255), then what a test adds --------------------------------------------- */
+/* ---- a vocabulary: the 256 bytes (ids 0 to 255), then what a test adds ------------------------------------------- */
 
 typedef struct book {
     char characters[256][2];
@@ -58,7 +58,7 @@ static b2_tokenizer *create(const book *b) {
     return t;
 }
 
-/* ---- alphabet and words -------------------------------------------------------------------------------------------- */
+/* ---- alphabet and words ------------------------------------------------------------------------------------------ */
 
 static void test_alphabet_has_one_character_for_each_byte(void **state) {
     (void)state;
@@ -76,8 +76,8 @@ static void test_alphabet_has_one_character_for_each_byte(void **state) {
     assert_memory_equal(character, "\xC4\x8A", 2); /* U+010A */
     assert_int_equal(b2_alphabet_encode(173, character), 2);
     assert_memory_equal(character, "\xC5\x83", 2); /* U+0143 */
-    static const char *const strangers[] = {" ", "\n", "\x7F", "\xC2\x80", "\xC2\xA0", "\xC2\xAD", "\xC5\x84", "\xC6\x80",
-                                            "\xC0\xA1", "\x80", "\xC3!", "\xE2\x82\xAC"};
+    static const char *const strangers[] = {" ", "\n", "\x7F", "\xC2\x80", "\xC2\xA0", "\xC2\xAD", "\xC5\x84",
+                                            "\xC6\x80", "\xC0\xA1", "\x80", "\xC3!", "\xE2\x82\xAC"};
     for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++)
         assert_int_equal(b2_alphabet_decode(strangers[i], strlen(strangers[i]), &back), 0);
 }
@@ -120,7 +120,7 @@ static void test_words(void **state) {
     }
 }
 
-/* ---- creation ------------------------------------------------------------------------------------------------------ */
+/* ---- creation ---------------------------------------------------------------------------------------------------- */
 
 static void expect_refusal(const book *b, blip2_status status, const char *words) {
     b2_tokenizer *t = (b2_tokenizer *)(uintptr_t)1;
@@ -190,7 +190,7 @@ static void test_refuses_bad_merges(void **state) {
     expect_refusal(&b, BLIP2_LIMIT, "merges");
 }
 
-/* ---- encoding ------------------------------------------------------------------------------------------------------ */
+/* ---- encoding ---------------------------------------------------------------------------------------------------- */
 
 static void expect_ids(const b2_tokenizer *t, const char *text, size_t len, const int32_t *expected, size_t n) {
     int32_t ids[32];
@@ -254,8 +254,9 @@ static void test_refuses_what_is_not_utf8(void **state) {
     (void)state;
     static const struct {
         const char *text, *offset;
-    } cases[] = {{"\x80", "0x80 at offset 0"}, {"ab\xFF" "c", "0xFF at offset 2"}, {"\xC3\xA9\xE2\x82", "0xE2 at offset 2"},
-                 {"\xED\xA0\x80", "offset 0"}, {"a\xF4\x90\x80\x80", "offset 1"}, {"\xC0\xAF", "offset 0"}};
+    } cases[] = {{"\x80", "0x80 at offset 0"}, {"ab\xFF" "c", "0xFF at offset 2"},
+                 {"\xC3\xA9\xE2\x82", "0xE2 at offset 2"}, {"\xED\xA0\x80", "offset 0"},
+                 {"a\xF4\x90\x80\x80", "offset 1"}, {"\xC0\xAF", "offset 0"}};
     book b;
     init_book(&b);
     b2_tokenizer *t = create(&b);
@@ -272,7 +273,7 @@ static void test_refuses_what_is_not_utf8(void **state) {
     b2_tokenizer_free(t);
 }
 
-/* ---- merging ------------------------------------------------------------------------------------------------------- */
+/* ---- merging ----------------------------------------------------------------------------------------------------- */
 
 /* Merges among strings of a and b in an order that makes results compete, several ways leading to one result. */
 static void init_tangle(book *b) {
@@ -284,7 +285,7 @@ static void init_tangle(book *b) {
     for (size_t i = 0; i < sizeof merges / sizeof merges[0]; i++) add_merge(b, merges[i]);
 }
 
-/* The definition, without a queue: look through the whole word for the pair of lowest rank, the leftmost, and join it. */
+/* The definition, without a queue: look through the whole word for the pair of lowest rank, the leftmost; join it. */
 static size_t merge_plainly(const b2_merge_table *table, size_t n_merges, int32_t *ids, size_t n) {
     for (;;) {
         size_t best_rank = n_merges, best = 0;
@@ -391,11 +392,12 @@ static void test_long_words_cost_n_log_n(void **state) {
     b2_merge_table_free(&table);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------ */
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
 static void test_decode_cuts_between_characters(void **state) {
     (void)state;
-    static const char whole[] = "a\xC3\xA9\xEF\xBF\xBD\xF0\x9F\x90\xB6z"; /* lengths 1, 2, 3 (for a broken byte), 4, 1 */
+    /* characters of 1, 2, 3 (in place of a broken byte), 4 and 1 bytes */
+    static const char whole[] = "a\xC3\xA9\xEF\xBF\xBD\xF0\x9F\x90\xB6z";
     static const size_t fits[] = {0, 0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11};
     static const int32_t ids[] = {'a', 0xC3, 0xA9, 0xFF, 0xF0, 0x9F, 0x90, 0xB6, 'z'};
     book b;

@@ -19,9 +19,10 @@
 #define GOLDEN "tests/golden/tokenizer/"
 #define OPT "../shared/data/opt-tokenizer/"
 
-enum { OPT_VOCABULARY, SMALL_VOCABULARY, N_VOCABULARIES, MAX_TEMPLATES = 8, MAX_ADDED = 16, N_SHOWN = 5 };
+enum { OPT_VOCABULARY, SMALL_VOCABULARY, N_VOCABULARIES, MAX_TEMPLATES = 8, MAX_ADDED = 16,
+       MAX_DECODED = 32, N_SHOWN = 5 };
 
-/* ---- corpus.bin --------------------------------------------------------------------------------------------------- */
+/* ---- corpus.bin -------------------------------------------------------------------------------------------------- */
 
 typedef struct reader {
     const uint8_t *at, *end;
@@ -194,7 +195,7 @@ static char *write_example(const example *e, size_t *len) {
     return text;
 }
 
-/* ---- a vocabulary from vocab.json and merges.txt ------------------------------------------------------------------- */
+/* ---- a vocabulary from vocab.json and merges.txt ----------------------------------------------------------------- */
 
 typedef struct loaded {
     json_t *vocab;
@@ -268,7 +269,7 @@ static void unload(loaded *l) {
     free(l->types);
 }
 
-/* ---- encoding ------------------------------------------------------------------------------------------------------ */
+/* ---- encoding ---------------------------------------------------------------------------------------------------- */
 
 typedef struct encoding_job {
     corpus *corpus;
@@ -358,7 +359,7 @@ static void test_opt_ids_of_the_specification(void **state) {
     unload(&l);
 }
 
-/* ---- classes ------------------------------------------------------------------------------------------------------- */
+/* ---- classes ----------------------------------------------------------------------------------------------------- */
 
 /* Seen from outside: the neighbour that a code point stays together with (1 letter, 2 number, 3 other), else 0. */
 static size_t class_of(uint32_t code_point) {
@@ -398,13 +399,13 @@ static void test_classes_of_all_code_points(void **state) {
     assert_int_equal(code_point, 0x110000);
     assert_int_equal(n_bad, 0);
     if (n_later > 0)
-        fprintf(stderr, "tokenizer: %zu code points newer than Unicode %.*s are of another class in utf8proc (Unicode %s) than "
-                "in %.*s:%s\n",
+        fprintf(stderr, "tokenizer: %zu code points newer than Unicode %.*s are of another class in utf8proc (Unicode "
+                "%s) than in %.*s:%s\n",
                 n_later, (int)c->unicode.len, c->unicode.data, utf8proc_unicode_version(), (int)c->library.len,
                 c->library.data, list);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------ */
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
 /* The vocabulary's share of the decodings; those of the other are read over. */
 static void check_decoding(const corpus *c, size_t wanted) {
@@ -415,10 +416,10 @@ static void check_decoding(const corpus *c, size_t wanted) {
         const size_t n_cases = read_number(&r);
         assert_true(n_cases >= 2000);
         for (size_t k = 0; k < n_cases; k++) {
-            int32_t ids[16];
+            int32_t ids[MAX_DECODED];
             char text[512];
             const size_t n_ids = read_number(&r);
-            assert_true(n_ids <= 16);
+            assert_true(n_ids <= MAX_DECODED);
             for (size_t i = 0; i < n_ids; i++) ids[i] = (int32_t)read_number(&r);
             const b2_text expected = read_string(&r);
             if (v != wanted) continue;

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { PAIR_GROUPS = 2, COLUMN_OUTPUTS = 16, COLUMNS = B2_GEMM_STRIP / COLUMN_OUTPUTS, LINE_BYTES = 64 };
+enum { TILE_ROWS = 6, PAIR_GROUPS = 2, COLUMN_OUTPUTS = 16, COLUMNS = B2_GEMM_STRIP / COLUMN_OUTPUTS, LINE_BYTES = 64 };
 
 /* Full unrolling before arrays become registers; without it both compilers keep a register tile in memory. */
 #ifdef __clang__
@@ -32,6 +32,8 @@ typedef struct gemm_tile {
     size_t column_bytes;   /* from a line to the next column's */
     size_t ahead_bytes;    /* from a line to the one to prefetch meanwhile: the next group's */
     uint8_t *block;        /* the same weights prepared, in the set's own order */
+    uint8_t *spare;        /* scratch behind all blocks, for what a set prepares of the rows */
+    bool is_first_column;
     const uint16_t *d;     /* BF16 scales of the first column */
     size_t d_column;       /* from a column's scales to the next one's */
     const int8_t *hi, *lo; /* the first row's inputs of the group; lo NULL with one plane */
@@ -45,15 +47,22 @@ typedef struct gemm_tile {
     size_t before_stride;
 } gemm_tile;
 
-/* n_rows: 1 .. the set's tile height. from_file: read file and fill block; otherwise read block. */
+/* n_rows: 1 .. TILE_ROWS. from_file: read file and fill block; otherwise read block. */
 typedef void gemm_tile_fn(const gemm_tile *tile, size_t n_rows, bool from_file);
 
-INLINE float bf16_at(const uint16_t *d) {
-    const uint32_t bits = (uint32_t)*d << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
+/* The shapes of a tile, 1 to 6 rows. A function for each: inside one function GCC merges the equal ends of several, and
+ * spills. A set defines run_shape(t, n_rows, from_file, n_planes), inline, with all but t known to the compiler. */
+typedef void gemm_shape_fn(const gemm_tile *tile);
+#define GEMM_SHAPE(rows, planes)                                                                                       \
+    static void from_file_##rows##_##planes(const gemm_tile *t) { run_shape(t, rows, true, planes); }                  \
+    static void from_block_##rows##_##planes(const gemm_tile *t) { run_shape(t, rows, false, planes); }
+#define GEMM_SHAPES(planes)                                                                                            \
+    GEMM_SHAPE(1, planes) GEMM_SHAPE(2, planes) GEMM_SHAPE(3, planes)                                                  \
+    GEMM_SHAPE(4, planes) GEMM_SHAPE(5, planes) GEMM_SHAPE(6, planes)
+#define GEMM_ENTRY(rows, planes) {from_block_##rows##_##planes, from_file_##rows##_##planes}
+#define GEMM_TABLE(planes)                                                                                             \
+    {GEMM_ENTRY(1, planes), GEMM_ENTRY(2, planes), GEMM_ENTRY(3, planes),                                              \
+     GEMM_ENTRY(4, planes), GEMM_ENTRY(5, planes), GEMM_ENTRY(6, planes)}
 
 /* The lines of a pair of groups, panel after panel, asked for a few at a time. */
 typedef struct line_cursor {
@@ -71,26 +80,28 @@ INLINE void prefetch_lines(line_cursor *cursor, size_t n) {
     }
 }
 
+/* tile_columns: a tile's width in columns. block_bytes: of one prepared weight. */
 INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, uint8_t *scratch,
-                       const size_t tile_rows, const size_t tile_columns, const size_t block_bytes_per_value,
+                       const size_t tile_rows, const size_t tile_columns, const size_t block_bytes,
                        gemm_tile_fn *run) {
     static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const size_t k = rows->stride, group = w->group, n_groups = k / group, p = w->panel;
     const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + tile_rows - 1) / tile_rows;
+    const size_t pair_lines = PAIR_GROUPS * group * p / LINE_BYTES, n_later = (n_blocks - 1) * PAIR_GROUPS;
+    const size_t share = n_later > 0 ? w->n_panels * pair_lines / n_later + 1 : 0; /* of prefetching, for each group */
     gemm_tile t = {
         .slot_bytes = 4 * p,
         .column_bytes = p == COLUMN_OUTPUTS ? p * k : LINE_BYTES,
         .ahead_bytes = p * group,
+        .spare = scratch + PAIR_GROUPS * group * B2_GEMM_STRIP * block_bytes,
         .d_column = p == COLUMN_OUTPUTS ? p * n_groups : COLUMN_OUTPUTS,
         .stride = k,
         .n_groups = n_groups,
         .group = group,
     };
-    const size_t pair_lines = PAIR_GROUPS * group * p / LINE_BYTES;
-    const size_t share = n_blocks > 6 ? (PAIR_GROUPS * group * n_columns * COLUMN_OUTPUTS / LINE_BYTES) / ((n_blocks - 1) * PAIR_GROUPS) + 1 : 0;
     for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS) {
         line_cursor ahead = {w->values + (pair + PAIR_GROUPS) * group * p, pair_lines, pair_lines,
-                             p * k - PAIR_GROUPS * group * p};
+                             (k - PAIR_GROUPS * group) * p};
         for (size_t b = 0, m = 0; b < n_blocks; b++) {
             const size_t n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);
             for (size_t g = pair; g < n_groups && g < pair + PAIR_GROUPS; g++) {
@@ -101,9 +112,10 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
                 t.sum = rows->sum + m * n_groups + g;
                 t.before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
                 for (size_t c = 0; c < n_columns; c += tile_columns) {
+                    t.is_first_column = c == 0;
                     t.file = w->values + g * group * p + c * t.column_bytes;
                     t.d = w->scales + g * p + c * t.d_column;
-                    t.block = scratch + ((g - pair) * B2_GEMM_STRIP + c * COLUMN_OUTPUTS) * group * block_bytes_per_value;
+                    t.block = scratch + ((g - pair) * B2_GEMM_STRIP + c * COLUMN_OUTPUTS) * group * block_bytes;
                     t.y = y + m * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
                     t.before = g == 0 ? zeros : t.y;
                     run(&t, n_rows, b == 0);

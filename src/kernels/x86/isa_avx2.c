@@ -1,11 +1,129 @@
-/* isa_avx2.c: the kernels of CPUs since 2013 (AVX2, FMA, F16C). */
+/* isa_avx2.c: 256-bit vectors, the x86 CPUs since 2013 (AVX2, FMA, F16C). */
 #include "kernels/isa_sets.h"
 
 #if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
 #error "compile this file with its flags (Makefile)"
 #endif
 
-#include "kernels/x86/gemm_simple.h"
+#include "kernels/body.h"
+#include "kernels/x86/gemm_walk.h"
+
+/* ---- int8 products ----------------------------------------------------------------------------------------------
+ *
+ * The only exact products are of 16 bits: vpmaddwd multiplies 16 pairs and adds neighbours. Weights are widened once
+ * for all rows, the rows of a block once for all columns; 128 hi + lo has 15 bits, so one kernel serves one plane and
+ * two, and no sum can overflow: 128 inputs of 16383 * 127 stay below 2^28.
+ *
+ * Tile: 6 rows x 8 outputs. A register holds 4 outputs x 4 inputs and so two partial sums of each output, which meet
+ * at the end of the group: 12 accumulators, 2 of weights, one of activations and one of products, of 16. */
+
+enum { QUADS = 2, QUAD_OUTPUTS = 4, TILE_OUTPUTS = QUADS * QUAD_OUTPUTS };
+enum { QUAD_BYTES = QUAD_OUTPUTS * 4, TILE_LINE_BYTES = 2 * QUADS * QUAD_BYTES, BLOCK_BYTES = 2 };
+
+/* The rows of a block as int16 [TILE_ROWS][group], behind the prepared weights in scratch. */
+INLINE int16_t *widened_rows(const gemm_tile *t) { return (int16_t *)(void *)t->spare; }
+
+static void widen_rows(const gemm_tile *t, size_t n_rows) {
+    int16_t *out = widened_rows(t);
+    for (size_t i = 0; i < n_rows; i++)
+        for (size_t k = 0; k < t->group; k++, out++) {
+            const int8_t *hi = t->hi + i * t->stride, *lo = t->lo + i * t->stride;
+            *out = (int16_t)(t->lo == NULL ? hi[k] : 128 * hi[k] + lo[k]);
+        }
+}
+
+/* sum += products of pairs. asm keeps the two together: GCC 12 collects products first, runs out of registers, spills. */
+INLINE void dot(__m256i *sum, __m256i weights, __m256i inputs) {
+    __m256i pairs;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(*sum), "=&x"(pairs) : "x"(weights), "x"(inputs));
+}
+
+INLINE __m256i broadcast_inputs(const int16_t *four) {
+    int64_t word;
+    memcpy(&word, four, sizeof word);
+    return _mm256_set1_epi64x(word);
+}
+
+INLINE void add_group(const gemm_tile *t, const int n_rows, const bool from_file, __m256i sum[TILE_ROWS][QUADS]) {
+    const int16_t *inputs = widened_rows(t);
+    const int8_t *file = t->file;
+    uint8_t *block = t->block;
+    const size_t group = t->group;
+    for (size_t k = 0; k < group; k += 4) {
+        __m256i weights[QUADS];
+        if (from_file) _mm_prefetch((const char *)file + t->ahead_bytes, _MM_HINT_T0);
+        UNROLL
+        for (int j = 0; j < QUADS; j++) {
+            __m256i *at = (__m256i *)(void *)(block + j * 2 * QUAD_BYTES);
+            if (from_file) {
+                const __m128i *quad = (const __m128i *)(const void *)(file + j * QUAD_BYTES);
+                weights[j] = _mm256_cvtepi8_epi16(_mm_loadu_si128(quad));
+                _mm256_store_si256(at, weights[j]);
+            } else {
+                weights[j] = _mm256_load_si256(at);
+            }
+        }
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            const __m256i four = broadcast_inputs(inputs + (size_t)i * group + k);
+            UNROLL
+            for (int j = 0; j < QUADS; j++) dot(&sum[i][j], weights[j], four);
+        }
+        file += t->slot_bytes;
+        block += TILE_LINE_BYTES;
+    }
+}
+
+/* y = fma((float)sum, s d, y), the first group onto zeros */
+INLINE void add_to_y(const gemm_tile *t, const int n_rows, __m256i sum[TILE_ROWS][QUADS]) {
+    const float *scale = t->scale, *before = t->before;
+    float *y = t->y;
+    const __m128i eight = _mm_loadu_si128((const __m128i *)(const void *)t->d);
+    const __m256 d = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        /* pairs are added within halves of a register: outputs 0 1 4 5 2 3 6 7 */
+        const __m256i pairs = _mm256_hadd_epi32(sum[i][0], sum[i][1]);
+        const __m256 total = _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(pairs, 0xD8));
+        const __m256 sd = _mm256_mul_ps(_mm256_set1_ps(*scale), d);
+        _mm256_store_ps(y, _mm256_fmadd_ps(total, sd, _mm256_load_ps(before)));
+        scale += t->n_groups;
+        before += t->before_stride;
+        y += B2_GEMM_STRIP;
+    }
+}
+
+INLINE void run_shape(const gemm_tile *t, const int n_rows, const bool from_file, const int n_planes) {
+    (void)n_planes; /* the widened rows hold both */
+    __m256i sum[TILE_ROWS][QUADS];
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        UNROLL
+        for (int j = 0; j < QUADS; j++) sum[i][j] = _mm256_setzero_si256();
+    }
+    add_group(t, n_rows, from_file, sum);
+    add_to_y(t, n_rows, sum);
+}
+
+GEMM_SHAPES(1)
+
+/* a column of 16 outputs: two tiles */
+static void run_tile(const gemm_tile *t, size_t n_rows, bool from_file) {
+    static gemm_shape_fn *const shapes[TILE_ROWS][2] = GEMM_TABLE(1);
+    if (t->is_first_column) widen_rows(t, n_rows);
+    gemm_tile half = *t;
+    shapes[n_rows - 1][from_file](&half);
+    half.file += TILE_OUTPUTS * 4;
+    half.block += TILE_LINE_BYTES / 4 * t->group;
+    half.d += TILE_OUTPUTS;
+    half.y += TILE_OUTPUTS;
+    half.before += TILE_OUTPUTS;
+    shapes[n_rows - 1][from_file](&half);
+}
+
+static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
+    walk_strip(rows, w, y, scratch, TILE_ROWS, 1, BLOCK_BYTES, run_tile);
+}
 
 static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,
                           float *out, size_t out_stride) {
@@ -17,7 +135,7 @@ static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const 
 void b2_isa_fill_avx2(b2_isa *isa) {
     fill_plain(isa);
     isa->name = "avx2";
-    isa->gemm_i8 = gemm_i8_simple;
+    isa->gemm_i8 = gemm_i8;
     isa->gemm_f32 = gemm_f32_rows;
     isa->gemm_f32_name = "avx2";
 }

@@ -15,7 +15,7 @@
  * the sum of the row's integers, which takes the offset back. Two planes go through the same accumulators one after
  * the other: the sum over hi, times 128, and on with lo. */
 
-enum { TILE_ROWS = 6, TILE_COLUMNS = COLUMNS };
+enum { TILE_COLUMNS = COLUMNS };
 
 /* One instruction of asm each: GCC 12 copies and spills the accumulators of the intrinsics, 40 % of the speed. */
 INLINE void dot(__m512i *sum, __m512i weights, __m512i activations) {
@@ -83,10 +83,10 @@ INLINE void add_to_y(const gemm_tile *t, const int n_rows, const int n_columns,
     }
 }
 
-INLINE void run_tile(const gemm_tile *t, const int n_rows, const int n_columns, const bool from_file,
-                       const bool two_planes) {
+INLINE void run_columns(const gemm_tile *t, const int n_rows, const int n_columns, const bool from_file,
+                        const int n_planes) {
     __m512i sum[TILE_ROWS][TILE_COLUMNS];
-    const int offset = two_planes ? -1 : -128; /* -1: the shift between the planes makes it -128 */
+    const int offset = n_planes == 2 ? -1 : -128; /* -1: the shift between the planes makes it -128 */
     UNROLL
     for (int i = 0; i < n_rows; i++) {
         const __m512i start = _mm512_set1_epi32(offset * t->sum[(size_t)i * t->n_groups]);
@@ -94,7 +94,7 @@ INLINE void run_tile(const gemm_tile *t, const int n_rows, const int n_columns, 
         for (int j = 0; j < n_columns; j++) sum[i][j] = start;
     }
     add_plane(t, t->hi, n_rows, n_columns, from_file, sum);
-    if (two_planes) {
+    if (n_planes == 2) {
         UNROLL
         for (int i = 0; i < n_rows; i++) {
             UNROLL
@@ -105,43 +105,27 @@ INLINE void run_tile(const gemm_tile *t, const int n_rows, const int n_columns, 
     add_to_y(t, n_rows, n_columns, sum);
 }
 
-/* A function of its own for each shape: inside one function GCC merges the equal ends of several tiles, and spills. */
-#define TILE(rows, columns)                                                                                            \
-    static void file1_##rows##x##columns(const gemm_tile *t) { run_tile(t, rows, columns, true, false); }            \
-    static void file2_##rows##x##columns(const gemm_tile *t) { run_tile(t, rows, columns, true, true); }             \
-    static void block1_##rows##x##columns(const gemm_tile *t) { run_tile(t, rows, columns, false, false); }          \
-    static void block2_##rows##x##columns(const gemm_tile *t) { run_tile(t, rows, columns, false, true); }
-TILE(1, 1) TILE(1, 4) TILE(2, 4) TILE(3, 4) TILE(4, 4) TILE(5, 4) TILE(6, 4)
-
-typedef void tile_fn(const gemm_tile *t);
-#define ENTRY(rows, columns)                                                                                           \
-    {{block1_##rows##x##columns, block2_##rows##x##columns}, {file1_##rows##x##columns, file2_##rows##x##columns}}
-
 /* 64 outputs at once */
+INLINE void run_shape(const gemm_tile *t, const int n_rows, const bool from_file, const int n_planes) {
+    run_columns(t, n_rows, TILE_COLUMNS, from_file, n_planes);
+}
+GEMM_SHAPES(1) GEMM_SHAPES(2)
+
 static void run_wide(const gemm_tile *t, size_t n_rows, bool from_file) {
-    static tile_fn *const tiles[TILE_ROWS][2][2] = {ENTRY(1, 4), ENTRY(2, 4), ENTRY(3, 4),
-                                                    ENTRY(4, 4), ENTRY(5, 4), ENTRY(6, 4)};
-    tiles[n_rows - 1][from_file][t->lo != NULL](t);
+    static gemm_shape_fn *const shapes[2][TILE_ROWS][2] = {GEMM_TABLE(1), GEMM_TABLE(2)};
+    shapes[t->lo != NULL][n_rows - 1][from_file](t);
 }
 
-/* the last strip of a matrix may be narrower: 16 outputs at once */
+/* The last strip of a matrix may be narrower: one row and 16 outputs at once, straight from the file. */
 static void run_narrow(const gemm_tile *t, size_t n_rows, bool from_file) {
-    static tile_fn *const tiles[2][2] = ENTRY(1, 1);
-    gemm_tile row = *t;
-    for (size_t i = 0; i < n_rows; i++) {
-        tiles[from_file && i == 0][t->lo != NULL](&row);
-        row.hi += t->stride;
-        row.lo = t->lo == NULL ? NULL : row.lo + t->stride;
-        row.scale += t->n_groups;
-        row.sum += t->n_groups;
-        row.before += t->before_stride;
-        row.y += B2_GEMM_STRIP;
-    }
+    (void)n_rows, (void)from_file;
+    if (t->lo == NULL) run_columns(t, 1, 1, true, 1);
+    else run_columns(t, 1, 1, true, 2);
 }
 
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
     if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, y, scratch, TILE_ROWS, TILE_COLUMNS, 1, run_wide);
-    else walk_strip(rows, w, y, scratch, TILE_ROWS, 1, 1, run_narrow);
+    else walk_strip(rows, w, y, scratch, 1, 1, 1, run_narrow);
 }
 
 static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,

@@ -1,11 +1,116 @@
-/* isa_avxvnni.c: the 256-bit integer dot products of laptops since 2021. */
+/* isa_avxvnni.c: 256-bit vectors with integer dot products: laptops since 2021. */
 #include "kernels/isa_sets.h"
 
 #if !defined(__AVXVNNI__) || !defined(__AVX2__) || !defined(__FMA__)
 #error "compile this file with its flags (Makefile)"
 #endif
 
-#include "kernels/x86/gemm_simple.h"
+#include "kernels/body.h"
+#include "kernels/x86/gemm_walk.h"
+
+/* ---- int8 products ----------------------------------------------------------------------------------------------
+ *
+ * Tile: 6 rows x 16 outputs in two registers each: 12 accumulators, 2 of weights, one of activations, of 16. Unsigned
+ * weights, starting sums and the two planes as in isa_avx512vnni.c. */
+
+enum { HALVES = 2, HALF_BYTES = LINE_BYTES / HALVES, HALF_OUTPUTS = COLUMN_OUTPUTS / HALVES };
+
+/* One instruction of asm each: GCC 12 copies and spills the accumulators of the intrinsics. */
+INLINE void dot(__m256i *sum, __m256i weights, __m256i activations) {
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(*sum) : "x"(weights), "x"(activations));
+}
+INLINE void times_128(__m256i *sum) { __asm__("vpslld $7, %0, %0" : "+x"(*sum)); }
+
+INLINE __m256i broadcast_inputs(const int8_t *four) {
+    int32_t word;
+    memcpy(&word, four, sizeof word);
+    return _mm256_set1_epi32(word);
+}
+
+INLINE void add_plane(const gemm_tile *t, const int8_t *plane, const int n_rows, const bool from_file,
+                      __m256i sum[TILE_ROWS][HALVES]) {
+    const int8_t *file = t->file;
+    uint8_t *block = t->block;
+    for (size_t k = 0; k < t->group; k += 4) {
+        __m256i weights[HALVES];
+        if (from_file) _mm_prefetch((const char *)file + t->ahead_bytes, _MM_HINT_T0);
+        UNROLL
+        for (int j = 0; j < HALVES; j++) {
+            __m256i *at = (__m256i *)(void *)(block + j * HALF_BYTES);
+            if (from_file) {
+                const __m256i *half = (const __m256i *)(const void *)(file + j * HALF_BYTES);
+                weights[j] = _mm256_xor_si256(_mm256_loadu_si256(half), _mm256_set1_epi8((char)0x80));
+                _mm256_store_si256(at, weights[j]);
+            } else {
+                weights[j] = _mm256_load_si256(at);
+            }
+        }
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            const __m256i inputs = broadcast_inputs(plane + (size_t)i * t->stride + k);
+            UNROLL
+            for (int j = 0; j < HALVES; j++) dot(&sum[i][j], weights[j], inputs);
+        }
+        file += t->slot_bytes;
+        block += LINE_BYTES;
+    }
+}
+
+/* y = fma((float)sum, s d, y), the first group onto zeros */
+INLINE void add_to_y(const gemm_tile *t, const int n_rows, __m256i sum[TILE_ROWS][HALVES]) {
+    const float *scale = t->scale, *before = t->before;
+    float *y = t->y;
+    __m256 d[HALVES];
+    UNROLL
+    for (int j = 0; j < HALVES; j++) {
+        const __m128i eight = _mm_loadu_si128((const __m128i *)(const void *)(t->d + j * HALF_OUTPUTS));
+        d[j] = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
+    }
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        const __m256 s = _mm256_set1_ps(*scale);
+        UNROLL
+        for (int j = 0; j < HALVES; j++) {
+            const __m256 onto = _mm256_load_ps(before + j * HALF_OUTPUTS), sd = _mm256_mul_ps(s, d[j]);
+            _mm256_store_ps(y + j * HALF_OUTPUTS, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[i][j]), sd, onto));
+        }
+        scale += t->n_groups;
+        before += t->before_stride;
+        y += B2_GEMM_STRIP;
+    }
+}
+
+INLINE void run_shape(const gemm_tile *t, const int n_rows, const bool from_file, const int n_planes) {
+    __m256i sum[TILE_ROWS][HALVES];
+    const int offset = n_planes == 2 ? -1 : -128; /* -1: the shift between the planes makes it -128 */
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        const __m256i start = _mm256_set1_epi32(offset * t->sum[(size_t)i * t->n_groups]);
+        UNROLL
+        for (int j = 0; j < HALVES; j++) sum[i][j] = start;
+    }
+    add_plane(t, t->hi, n_rows, from_file, sum);
+    if (n_planes == 2) {
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            UNROLL
+            for (int j = 0; j < HALVES; j++) times_128(&sum[i][j]);
+        }
+        add_plane(t, t->lo, n_rows, false, sum);
+    }
+    add_to_y(t, n_rows, sum);
+}
+
+GEMM_SHAPES(1) GEMM_SHAPES(2)
+
+static void run_tile(const gemm_tile *t, size_t n_rows, bool from_file) {
+    static gemm_shape_fn *const shapes[2][TILE_ROWS][2] = {GEMM_TABLE(1), GEMM_TABLE(2)};
+    shapes[t->lo != NULL][n_rows - 1][from_file](t);
+}
+
+static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
+    walk_strip(rows, w, y, scratch, TILE_ROWS, 1, 1, run_tile);
+}
 
 static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,
                           float *out, size_t out_stride) {
@@ -17,7 +122,7 @@ static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const 
 void b2_isa_fill_avxvnni(b2_isa *isa) {
     fill_plain(isa);
     isa->name = "avxvnni";
-    isa->gemm_i8 = gemm_i8_simple;
+    isa->gemm_i8 = gemm_i8;
     isa->gemm_f32 = gemm_f32_rows;
     isa->gemm_f32_name = "avxvnni";
 }
