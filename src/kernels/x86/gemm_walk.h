@@ -82,11 +82,10 @@ INLINE void prefetch_lines(line_cursor *cursor, size_t n) {
 
 /* tile_columns: a tile's width in columns. block_bytes: of one prepared weight. */
 INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, uint8_t *scratch,
-                       const size_t tile_rows, const size_t tile_columns, const size_t block_bytes,
-                       gemm_tile_fn *run) {
+                       const size_t tile_columns, const size_t block_bytes, gemm_tile_fn *run) {
     static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const size_t k = rows->stride, group = w->group, n_groups = k / group, p = w->panel;
-    const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + tile_rows - 1) / tile_rows;
+    const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + TILE_ROWS - 1) / TILE_ROWS;
     const size_t pair_lines = PAIR_GROUPS * group * p / LINE_BYTES, n_later = (n_blocks - 1) * PAIR_GROUPS;
     const size_t share = n_later > 0 ? w->n_panels * pair_lines / n_later + 1 : 0; /* of prefetching, for each group */
     gemm_tile t = {
@@ -124,6 +123,76 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
             m += n_rows;
         }
     }
+}
+
+/* ---- skipping zeros ---------------------------------------------------------------------------------------------
+ *
+ * Behind a ReLU most inputs are exact zeros, and a slot of 4 inputs that are zero in all rows adds nothing to any sum:
+ * its lines need not even be read. Worth it while one or two rows are multiplied and panels are 64 wide, so that what
+ * is read comes in pieces of 256 bytes. Scales are applied to every group, so not a bit of the result changes. */
+
+enum { LIVE_ROWS = 2, LIVE_GROUP = 128, LIVE_AHEAD_GROUPS = 4, LIVE_MASKS_BYTES = 64 * 1024 };
+
+/* Bit i: the slot of inputs 4 i .. 4 i + 3 of the group is not zero in every row and plane. */
+INLINE uint32_t live_slots(const b2_quantised_rows *rows, size_t g) {
+    uint32_t live = 0;
+    for (size_t k = 0; k < LIVE_GROUP; k += 32) {
+        __m256i any = _mm256_setzero_si256();
+        for (size_t m = 0; m < rows->n_rows; m++) {
+            const size_t at = m * rows->stride + g * LIVE_GROUP + k;
+            any = _mm256_or_si256(any, _mm256_loadu_si256((const __m256i *)(const void *)(rows->hi + at)));
+            if (rows->lo != NULL)
+                any = _mm256_or_si256(any, _mm256_loadu_si256((const __m256i *)(const void *)(rows->lo + at)));
+        }
+        const __m256i zero = _mm256_cmpeq_epi32(any, _mm256_setzero_si256());
+        live |= (~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(zero)) & 0xFFu) << k / 4;
+    }
+    return live;
+}
+
+INLINE void prefetch_live(const int8_t *group, uint32_t live) {
+    for (; live != 0; live &= live - 1) {
+        const char *slot = (const char *)group + (size_t)__builtin_ctz(live) * COLUMNS * LINE_BYTES;
+        for (int j = 0; j < COLUMNS; j++) _mm_prefetch(slot + j * LINE_BYTES, _MM_HINT_T0);
+    }
+}
+
+/* Multiplies only the live slots of a group; n_rows is 1 or 2. */
+typedef void gemm_live_fn(const gemm_tile *tile, size_t n_rows, uint32_t live);
+
+/* False, and nothing done, where this way does not pay. */
+INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, uint8_t *scratch,
+                      const size_t tile_columns, gemm_live_fn *run) {
+    static const _Alignas(64) float zeros[B2_GEMM_STRIP];
+    const size_t k = rows->stride, n_groups = k / w->group;
+    uint32_t *live = (uint32_t *)(void *)scratch;
+    if (rows->n_rows > LIVE_ROWS || w->panel != B2_GEMM_STRIP || w->group != LIVE_GROUP) return false;
+    if (n_groups > LIVE_MASKS_BYTES / sizeof *live) return false;
+    size_t n_live = 0;
+    for (size_t g = 0; g < n_groups; g++) n_live += (size_t)__builtin_popcount(live[g] = live_slots(rows, g));
+    if (n_live > k / 4 / 2) return false; /* the memory's own read-ahead is then faster */
+
+    gemm_tile t = {.slot_bytes = COLUMNS * LINE_BYTES, .column_bytes = LINE_BYTES, .d_column = COLUMN_OUTPUTS,
+                   .stride = k, .n_groups = n_groups, .group = LIVE_GROUP, .spare = scratch + LIVE_MASKS_BYTES};
+    const size_t group_bytes = LIVE_GROUP * B2_GEMM_STRIP;
+    for (size_t g = 0; g < n_groups; g++) {
+        const size_t ahead = g + LIVE_AHEAD_GROUPS;
+        if (ahead < n_groups) prefetch_live(w->values + ahead * group_bytes, live[ahead]);
+        t.hi = rows->hi + g * LIVE_GROUP;
+        t.lo = rows->lo == NULL ? NULL : rows->lo + g * LIVE_GROUP;
+        t.scale = rows->scale + g;
+        t.sum = rows->sum + g;
+        t.before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
+        for (size_t c = 0; c < COLUMNS; c += tile_columns) {
+            t.is_first_column = c == 0;
+            t.file = w->values + g * group_bytes + c * LINE_BYTES;
+            t.d = w->scales + g * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
+            t.y = y + c * COLUMN_OUTPUTS;
+            t.before = g == 0 ? zeros : t.y;
+            run(&t, rows->n_rows, live[g]);
+        }
+    }
+    return true;
 }
 
 #endif

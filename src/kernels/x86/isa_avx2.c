@@ -23,13 +23,27 @@ enum { QUAD_BYTES = QUAD_OUTPUTS * 4, TILE_LINE_BYTES = 2 * QUADS * QUAD_BYTES, 
 /* The rows of a block as int16 [TILE_ROWS][group], behind the prepared weights in scratch. */
 INLINE int16_t *widened_rows(const gemm_tile *t) { return (int16_t *)(void *)t->spare; }
 
+INLINE __m256i widen(const int8_t *sixteen) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)sixteen));
+}
+
+/* Meanwhile the rows of the next block are fetched: at K = 6144 all rows together are larger than most L2. */
 static void widen_rows(const gemm_tile *t, size_t n_rows) {
     int16_t *out = widened_rows(t);
-    for (size_t i = 0; i < n_rows; i++)
-        for (size_t k = 0; k < t->group; k++, out++) {
-            const int8_t *hi = t->hi + i * t->stride, *lo = t->lo + i * t->stride;
-            *out = (int16_t)(t->lo == NULL ? hi[k] : 128 * hi[k] + lo[k]);
+    for (size_t i = 0; i < n_rows; i++) {
+        const int8_t *hi = t->hi + i * t->stride, *lo = t->lo == NULL ? NULL : t->lo + i * t->stride;
+        for (size_t k = 0; k < t->group; k += LINE_BYTES) {
+            _mm_prefetch((const char *)hi + n_rows * t->stride + k, _MM_HINT_T0);
+            if (lo != NULL) _mm_prefetch((const char *)lo + n_rows * t->stride + k, _MM_HINT_T0);
         }
+        size_t k = 0;
+        for (; k + 16 <= t->group; k += 16, out += 16) {
+            __m256i wide = widen(hi + k);
+            if (lo != NULL) wide = _mm256_add_epi16(_mm256_slli_epi16(wide, 7), widen(lo + k));
+            _mm256_storeu_si256((__m256i *)(void *)out, wide);
+        }
+        for (; k < t->group; k++) *out++ = (int16_t)(lo == NULL ? hi[k] : 128 * hi[k] + lo[k]);
+    }
 }
 
 /* sum += products of pairs. asm keeps the two together: GCC 12 collects products first, runs out of registers, spills. */
@@ -107,22 +121,57 @@ INLINE void run_shape(const gemm_tile *t, const int n_rows, const bool from_file
 
 GEMM_SHAPES(1)
 
+static void next_tile(gemm_tile *t) {
+    t->file += TILE_OUTPUTS * 4;
+    t->block += TILE_LINE_BYTES / 4 * t->group;
+    t->d += TILE_OUTPUTS;
+    t->y += TILE_OUTPUTS;
+    t->before += TILE_OUTPUTS;
+}
+
 /* a column of 16 outputs: two tiles */
 static void run_tile(const gemm_tile *t, size_t n_rows, bool from_file) {
     static gemm_shape_fn *const shapes[TILE_ROWS][2] = GEMM_TABLE(1);
     if (t->is_first_column) widen_rows(t, n_rows);
     gemm_tile half = *t;
-    shapes[n_rows - 1][from_file](&half);
-    half.file += TILE_OUTPUTS * 4;
-    half.block += TILE_LINE_BYTES / 4 * t->group;
-    half.d += TILE_OUTPUTS;
-    half.y += TILE_OUTPUTS;
-    half.before += TILE_OUTPUTS;
-    shapes[n_rows - 1][from_file](&half);
+    for (int i = 0; i < 2; i++, next_tile(&half)) shapes[n_rows - 1][from_file](&half);
+}
+
+/* 8 outputs of the live slots. */
+INLINE void run_live_shape(const gemm_tile *t, const int n_rows, uint32_t live) {
+    const int16_t *inputs = widened_rows(t);
+    __m256i sum[TILE_ROWS][QUADS];
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        UNROLL
+        for (int j = 0; j < QUADS; j++) sum[i][j] = _mm256_setzero_si256();
+    }
+    for (; live != 0; live &= live - 1) {
+        const size_t slot = (size_t)__builtin_ctz(live);
+        __m256i weights[QUADS];
+        UNROLL
+        for (int j = 0; j < QUADS; j++) weights[j] = widen(t->file + slot * t->slot_bytes + j * QUAD_BYTES);
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            const __m256i four = broadcast_inputs(inputs + (size_t)i * LIVE_GROUP + 4 * slot);
+            UNROLL
+            for (int j = 0; j < QUADS; j++) dot(&sum[i][j], weights[j], four);
+        }
+    }
+    add_to_y(t, n_rows, sum);
+}
+
+static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
+    if (t->is_first_column) widen_rows(t, n_rows);
+    gemm_tile half = *t;
+    for (int i = 0; i < 2; i++, next_tile(&half))
+        if (n_rows == 1) run_live_shape(&half, 1, live);
+        else run_live_shape(&half, 2, live);
 }
 
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
-    walk_strip(rows, w, y, scratch, TILE_ROWS, 1, BLOCK_BYTES, run_tile);
+    if (walk_live(rows, w, y, scratch, 1, run_live)) return;
+    walk_strip(rows, w, y, scratch, 1, BLOCK_BYTES, run_tile);
 }
 
 static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,

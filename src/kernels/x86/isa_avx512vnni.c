@@ -118,14 +118,70 @@ static void run_wide(const gemm_tile *t, size_t n_rows, bool from_file) {
 
 /* The last strip of a matrix may be narrower: one row and 16 outputs at once, straight from the file. */
 static void run_narrow(const gemm_tile *t, size_t n_rows, bool from_file) {
-    (void)n_rows, (void)from_file;
-    if (t->lo == NULL) run_columns(t, 1, 1, true, 1);
-    else run_columns(t, 1, 1, true, 2);
+    (void)from_file;
+    gemm_tile row = *t;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (t->lo == NULL) run_columns(&row, 1, 1, true, 1);
+        else run_columns(&row, 1, 1, true, 2);
+        row.hi += t->stride;
+        row.lo = t->lo == NULL ? NULL : row.lo + t->stride;
+        row.scale += t->n_groups;
+        row.sum += t->n_groups;
+        row.before += t->before_stride;
+        row.y += B2_GEMM_STRIP;
+    }
+}
+
+/* Slots come one by one, so both planes are summed side by side: S = 128 H + L - 128 (sum of integers). */
+INLINE void run_live_shape(const gemm_tile *t, const int n_rows, const int n_planes, uint32_t live) {
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    __m512i hi[LIVE_ROWS][TILE_COLUMNS], lo[LIVE_ROWS][TILE_COLUMNS];
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        UNROLL
+        for (int j = 0; j < TILE_COLUMNS; j++) hi[i][j] = lo[i][j] = _mm512_setzero_si512();
+    }
+    for (; live != 0; live &= live - 1) {
+        const size_t slot = (size_t)__builtin_ctz(live);
+        const int8_t *file = t->file + slot * t->slot_bytes;
+        __m512i weights[TILE_COLUMNS];
+        UNROLL
+        for (int j = 0; j < TILE_COLUMNS; j++)
+            weights[j] = _mm512_xor_si512(_mm512_loadu_si512(file + j * LINE_BYTES), flip);
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            const size_t at = (size_t)i * t->stride + 4 * slot;
+            const __m512i inputs_hi = broadcast_inputs(t->hi + at);
+            UNROLL
+            for (int j = 0; j < TILE_COLUMNS; j++) dot(&hi[i][j], weights[j], inputs_hi);
+            if (n_planes == 1) continue;
+            const __m512i inputs_lo = broadcast_inputs(t->lo + at);
+            UNROLL
+            for (int j = 0; j < TILE_COLUMNS; j++) dot(&lo[i][j], weights[j], inputs_lo);
+        }
+    }
+    __m512i sum[TILE_ROWS][TILE_COLUMNS];
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        const __m512i offset = _mm512_set1_epi32(-128 * t->sum[(size_t)i * t->n_groups]);
+        UNROLL
+        for (int j = 0; j < TILE_COLUMNS; j++) {
+            if (n_planes == 2) times_128(&hi[i][j]);
+            sum[i][j] = _mm512_add_epi32(_mm512_add_epi32(hi[i][j], lo[i][j]), offset);
+        }
+    }
+    add_to_y(t, n_rows, TILE_COLUMNS, sum);
+}
+
+static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
+    if (t->lo == NULL) n_rows == 1 ? run_live_shape(t, 1, 1, live) : run_live_shape(t, 2, 1, live);
+    else n_rows == 1 ? run_live_shape(t, 1, 2, live) : run_live_shape(t, 2, 2, live);
 }
 
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
-    if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, y, scratch, TILE_ROWS, TILE_COLUMNS, 1, run_wide);
-    else walk_strip(rows, w, y, scratch, 1, 1, 1, run_narrow);
+    if (walk_live(rows, w, y, scratch, TILE_COLUMNS, run_live)) return;
+    if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, y, scratch, TILE_COLUMNS, 1, run_wide);
+    else walk_strip(rows, w, y, scratch, 1, 1, run_narrow);
 }
 
 static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,

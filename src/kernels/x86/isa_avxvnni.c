@@ -108,8 +108,56 @@ static void run_tile(const gemm_tile *t, size_t n_rows, bool from_file) {
     shapes[t->lo != NULL][n_rows - 1][from_file](t);
 }
 
+/* Slots come one by one, so both planes are summed side by side: S = 128 H + L - 128 (sum of integers). */
+INLINE void run_live_shape(const gemm_tile *t, const int n_rows, const int n_planes, uint32_t live) {
+    __m256i hi[LIVE_ROWS][HALVES], lo[LIVE_ROWS][HALVES];
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        UNROLL
+        for (int j = 0; j < HALVES; j++) hi[i][j] = lo[i][j] = _mm256_setzero_si256();
+    }
+    for (; live != 0; live &= live - 1) {
+        const size_t slot = (size_t)__builtin_ctz(live);
+        __m256i weights[HALVES];
+        UNROLL
+        for (int j = 0; j < HALVES; j++) {
+            const int8_t *half = t->file + slot * t->slot_bytes + j * HALF_BYTES;
+            weights[j] = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)half),
+                                          _mm256_set1_epi8((char)0x80));
+        }
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            const size_t at = (size_t)i * t->stride + 4 * slot;
+            const __m256i inputs_hi = broadcast_inputs(t->hi + at);
+            UNROLL
+            for (int j = 0; j < HALVES; j++) dot(&hi[i][j], weights[j], inputs_hi);
+            if (n_planes == 1) continue;
+            const __m256i inputs_lo = broadcast_inputs(t->lo + at);
+            UNROLL
+            for (int j = 0; j < HALVES; j++) dot(&lo[i][j], weights[j], inputs_lo);
+        }
+    }
+    __m256i sum[TILE_ROWS][HALVES];
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        const __m256i offset = _mm256_set1_epi32(-128 * t->sum[(size_t)i * t->n_groups]);
+        UNROLL
+        for (int j = 0; j < HALVES; j++) {
+            if (n_planes == 2) times_128(&hi[i][j]);
+            sum[i][j] = _mm256_add_epi32(_mm256_add_epi32(hi[i][j], lo[i][j]), offset);
+        }
+    }
+    add_to_y(t, n_rows, sum);
+}
+
+static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
+    if (t->lo == NULL) n_rows == 1 ? run_live_shape(t, 1, 1, live) : run_live_shape(t, 2, 1, live);
+    else n_rows == 1 ? run_live_shape(t, 1, 2, live) : run_live_shape(t, 2, 2, live);
+}
+
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
-    walk_strip(rows, w, y, scratch, TILE_ROWS, 1, 1, run_tile);
+    if (walk_live(rows, w, y, scratch, 1, run_live)) return;
+    walk_strip(rows, w, y, scratch, 1, 1, run_tile);
 }
 
 static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,

@@ -1,0 +1,33 @@
+/* convert.h: a Hugging Face checkpoint -> a model file. The whole converter behind one call. */
+#ifndef B2_CONVERT_H
+#define B2_CONVERT_H
+
+#include "base/status.h"
+#include "quant/dtype.h"
+
+typedef struct b2_convert_options {
+    const char *source;     /* a folder, an entry of the Hugging Face cache, or org/name in it (source.h) */
+    const char *cache_root; /* .../huggingface/hub; NULL: no cache */
+    const char *output;     /* the file to write */
+    b2_dtype type;          /* of matrices: I8 (the default), F16 or F32 */
+    int vision_planes;      /* activation planes of the ViT's blocks: 1, 2, or 0 (the default): by their LayerNorms */
+    int n_threads;          /* at least 1, the default */
+
+    void *context;          /* handed to the callbacks, all of which may be NULL and run on the caller's thread */
+    /* After each piece: bytes of the checkpoint dealt with, of how many, and in which tensor of the file. */
+    void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes, const char *tensor);
+    /* Something the user should know, in one sentence. */
+    void (*notice)(void *context, const char *sentence);
+    /* How much a matrix lost: relative root mean square error, and largest error by largest magnitude. Costs time. */
+    void (*fidelity)(void *context, const char *tensor, double relative_rmse, double relative_max);
+    /* Asked before each piece; true ends with BLIP2_CANCELLED. */
+    bool (*is_cancelled)(void *context);
+} b2_convert_options;
+
+b2_convert_options b2_convert_options_default(void);
+
+/* Writes options->output, or leaves everything as it was. The bytes depend on checkpoint, type and planes only, not on
+ * threads. Errors: any but BLIP2_CHECKSUM and BLIP2_VERSION_SKEW. */
+blip2_status b2_convert(const b2_convert_options *options, blip2_error *err);
+
+#endif
