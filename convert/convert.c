@@ -151,13 +151,12 @@ static blip2_status choose_planes(job *j, blip2_error *err) {
 
 /* ---- the file's head ------------------------------------------------------------------------------------------- */
 
-/* The folder's name, or the repository's, for people. */
+/* Only what the cache vouches for: one checkpoint gives one file, whatever the folder is called. */
 static void put_origin(const job *j) {
-    const char *name = b2_path_base(j->source.repository != NULL ? j->source.repository : j->source.folder);
-    if (b2_path_is_component(name)) b2_gguf_writer_put_string(j->writer, B2_KEY_NAME, name);
+    char url[512];
     if (j->source.repository != NULL) {
-        char url[512];
         snprintf(url, sizeof url, "https://huggingface.co/%s", j->source.repository);
+        b2_gguf_writer_put_string(j->writer, B2_KEY_NAME, b2_path_base(j->source.repository));
         b2_gguf_writer_put_string(j->writer, B2_KEY_SOURCE, url);
     }
     if (j->source.revision != NULL) b2_gguf_writer_put_string(j->writer, B2_KEY_REVISION, j->source.revision);

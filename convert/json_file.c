@@ -44,6 +44,9 @@ blip2_status b2_file_load(const char *path, size_t max_bytes, char **out, size_t
 blip2_status b2_json_parse(const char *path, const char *text, size_t len, json_t **out, blip2_error *err) {
     json_error_t error;
     *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    /* tokenizer_config.json's model_max_length is int(1e30) where nobody set it: such files are read as reals. */
+    if (*out == NULL && json_error_code(&error) == json_error_numeric_overflow)
+        *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
     if (*out == NULL && json_error_code(&error) == json_error_out_of_memory)
         return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", path);
     if (*out == NULL)
@@ -103,8 +106,8 @@ blip2_status b2_json_get_u32(const b2_json_section *s, const char *key, uint32_t
                              blip2_error *err) {
     const json_t *field = find(s, key);
     if (field == NULL) return BLIP2_OK;
-    const json_int_t number = json_integer_value(field);
-    if (!json_is_integer(field) || number < (json_int_t)min || number > (json_int_t)max) {
+    const double number = json_number_value(field);
+    if (!json_is_number(field) || !(number >= min && number <= max) || number != floor(number)) {
         char expected[64];
         snprintf(expected, sizeof expected, "a whole number from %lu to %lu", (unsigned long)min, (unsigned long)max);
         return b2_json_complain(s, key, expected, err);

@@ -16,10 +16,17 @@ from expect import HERE, Captioner
 
 
 def score(caption, line):
-    """(colour, texture, shape) of the first object: right or not. A plain object has no texture word."""
-    words = caption.split(" on a ")[0].split(" and ")[0].split()
-    texture = [w for w in words if w in render.TEXTURES] or ["plain"]
-    return line["color"] in words, texture == [line["texture"]], line["shape"] in words
+    """(colour, texture, shape, background): named rightly for every object, in order? A plain object has no texture word."""
+    objects, _, background = caption.partition(" on a ")
+    truth = [[line[prefix + key] for key in ("color", "texture", "shape")] for prefix in ("", "second ") if line[prefix + "color"]]
+    said = []
+    for words in (part.split() for part in objects.split(" and ")):
+        texture = [w for w in words if w in render.TEXTURES]
+        said.append(([w for w in words if w in render.COLOURS], texture or ["plain"], [w for w in words if w in render.SHAPES]))
+    if len(said) != len(truth):
+        return False, False, False, background == line["background"] + " background"
+    right = [all(s[k] == [t[k]] for s, t in zip(said, truth)) for k in range(3)]
+    return *right, background == line["background"] + " background"
 
 
 def main():
@@ -46,10 +53,14 @@ def main():
 
 
 def report(name, captions, lines):
-    scores = [score(c, line) for c, line in zip(captions, lines)]
-    colour, texture, shape = (100 * sum(s[k] for s in scores) / len(scores) for k in range(3))
-    exact = 100 * sum(all(s) for s in scores) / len(scores)
-    print(f"{name}: colour {colour:.1f} %, texture {texture:.1f} %, shape {shape:.1f} %, all three {exact:.1f} % of {len(lines)} pictures")
+    for label, chosen in (("one or two objects", lines), ("one object", [l for l in lines if l["number of objects"] == "1"]),
+                          ("two objects", [l for l in lines if l["number of objects"] == "2"])):
+        scores = [score(c, l) for c, l in zip(captions, lines) if l in chosen]
+        if scores:
+            colour, texture, shape, background = (100 * sum(s[k] for s in scores) / len(scores) for k in range(4))
+            exact = 100 * sum(all(s) for s in scores) / len(scores)
+            print(f"{name}, {label}: colour {colour:.1f} %, texture {texture:.1f} %, shape {shape:.1f} %, background {background:.1f} %, "
+                  f"all {exact:.1f} % of {len(scores)} pictures")
 
 
 if __name__ == "__main__":

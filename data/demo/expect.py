@@ -56,8 +56,9 @@ def main():
         for question in [None] + QUESTIONS:
             tokens, text, margins = captioner.say(soft, question and f"Question: {question} Answer:")
             rows.append({"path": line["image_path"], "question": question, "tokens": tokens, "text": text, "margins": margins})
-    result = {"torch": torch.__version__, "transformers": transformers.__version__, "rows": rows}
-    (HERE / "expected.json").write_text(json.dumps(result, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    head = json.dumps({"torch": torch.__version__, "transformers": transformers.__version__})
+    body = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)  # one row a line: readable differences
+    (HERE / "expected.json").write_text(f'{head[:-1]}, "rows": [\n{body}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

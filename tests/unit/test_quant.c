@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-/* ---- f16 and bf16, every code -------------------------------------------------------------------------------- */
+/* ---- f16 and bf16, every code ------------------------------------------------------------------------------- */
 
 /* The value of a finite non-negative f16, straight from IEEE 754. */
 static double f16_value(uint32_t code) {
@@ -95,7 +95,7 @@ static void test_rows(void **state) {
     for (int i = 0; i < 37; i++) assert_int_equal(b2_f32_bits(back[i]), (uint32_t)(0x3F80 + i) << 16);
 }
 
-/* ---- groups ------------------------------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------------------------------ */
 
 /* FORMAT.md's sentence again, in double precision and without tricks. The quotient of two f32 in double, rounded to
  * f32, is the f32 quotient (53 >= 2 * 24 + 2 bits). */
@@ -198,7 +198,7 @@ static void test_group_not_finite(void **state) {
     }
 }
 
-/* ---- panels ------------------------------------------------------------------------------------------------------- */
+/* ---- panels ------------------------------------------------------------------------------------------------------ */
 
 static void check_panels(size_t n_out, size_t n_in, size_t panel) {
     const b2_panel_shape shape = b2_panel_shape_make(n_out, n_in, panel);
@@ -273,7 +273,7 @@ static void test_fidelity(void **state) {
     assert_true(isinf(b2_fidelity_relative_rmse(&h)));
 }
 
-/* ---- the list of tensors ------------------------------------------------------------------------------------------ */
+/* ---- the list of tensors ----------------------------------------------------------------------------------------- */
 
 static void test_tensor_order(void **state) {
     (void)state;

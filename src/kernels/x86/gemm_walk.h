@@ -10,20 +10,13 @@
 #define B2_GEMM_WALK_H
 
 #include "kernels/isa.h"
+#include "kernels/unroll.h"
 
 #include <immintrin.h>
 #include <stdbool.h>
 #include <string.h>
 
 enum { TILE_ROWS = 6, PAIR_GROUPS = 2, COLUMN_OUTPUTS = 16, COLUMNS = B2_GEMM_STRIP / COLUMN_OUTPUTS, LINE_BYTES = 64 };
-
-/* Full unrolling before arrays become registers; without it both compilers keep a register tile in memory. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
 
 /* One group of K of some rows and outputs, as a tile meets it. */
 typedef struct gemm_tile {

@@ -5,8 +5,10 @@
 #error "compile this file with its flags (Makefile)"
 #endif
 
-#include "kernels/body.h"
 #include "kernels/x86/gemm_walk.h"
+#include "kernels/x86/vec16_avx512.h"
+
+#include "kernels/attend16.h"
 
 /* ---- int8 products ----------------------------------------------------------------------------------------------
  *
@@ -184,17 +186,9 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, fl
     else walk_strip(rows, w, y, scratch, 1, 1, run_narrow);
 }
 
-static void gemm_f32_rows(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,
-                          float *out, size_t out_stride) {
-    for (size_t m = 0; m < n_rows; m++)
-        for (size_t n = 0; n < n_out; n++)
-            out[m * out_stride + n] = dot_f32_row(a + m * a_stride, w + n * n_in, n_in);
-}
-
 void b2_isa_fill_avx512vnni(b2_isa *isa) {
-    fill_plain(isa);
+    fill_vectors(isa);
     isa->name = "avx512vnni";
     isa->gemm_i8 = gemm_i8;
-    isa->gemm_f32 = gemm_f32_rows;
     isa->gemm_f32_name = "avx512vnni";
 }
