@@ -16,7 +16,7 @@ PKG_CONFIG ?= pkg-config
 has = $(shell $(PKG_CONFIG) --exists $(1) && echo 1)
 compiles = $(shell printf '$(1)\n' | $(CC) $(2) -x c -fsyntax-only - 2>/dev/null && echo 1)
 
-OPENMP ?= $(call compiles,\#include <omp.h>\nint main(void){return omp_get_max_threads();},-fopenmp)
+OPENMP ?= $(call compiles,\043include <omp.h>\nint main(void){return omp_get_max_threads();},-fopenmp)
 BLAS   ?= $(call has,openblas)
 JPEG   ?= $(call has,libjpeg)
 

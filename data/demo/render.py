@@ -71,13 +71,13 @@ def texture_mask(texture, u, v, rng):
     return np.zeros(u.shape, bool)
 
 
-def draw_object(canvas, rng, thing, centre, radius):
-    """Paints one object onto canvas [h][w][3] f32; centre and radius in pixels of the canvas."""
+def draw_object(canvas, covered, rng, thing, centre, radius):
+    """Paints one object onto canvas [h][w][3] f32 and marks its place in covered [h][w]; lengths in pixels of the canvas."""
     h, w, _ = canvas.shape
     x0, x1 = max(0, int(centre[0] - radius - 2)), min(w, int(centre[0] + radius + 3))
     y0, y1 = max(0, int(centre[1] - radius - 2)), min(h, int(centre[1] + radius + 3))
     y, x = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-    turn = rng.uniform(-0.5, 0.5) if thing["shape"] != "gear" else rng.uniform(0, 0.8)
+    turn = rng.uniform(-0.35, 0.35) if thing["shape"] != "gear" else rng.uniform(0, 0.8)
     u, v = (x - centre[0]) / radius, (y - centre[1]) / radius
     u, v = np.cos(turn) * u + np.sin(turn) * v, -np.sin(turn) * u + np.cos(turn) * v
     base = np.array(COLOURS[thing["colour"]], np.float32) + rng.uniform(-12, 12, 3).astype(np.float32)
@@ -89,6 +89,7 @@ def draw_object(canvas, rng, thing, centre, radius):
     light = 1 + rng.uniform(0.0, 0.14) * (np.cos(rng.uniform(0, 6.3)) * u + np.sin(rng.uniform(0, 6.3)) * v)
     mask = shape_mask(thing["shape"], u, v)
     canvas[y0:y1, x0:x1][mask] = (paint * light[..., None])[mask]
+    covered[y0:y1, x0:x1] |= mask
 
 
 def pick_object(rng, background, colours=None):
@@ -109,25 +110,27 @@ def pick_scene(rng, n_objects=None, colours=None, backgrounds=None):
     return {"background": background, "objects": things}
 
 
-def draw_scene(rng, scene, width, height):
-    """[height][width][3] u8."""
+def draw_scene(rng, scene, width, height, with_mask=False):
+    """[height][width][3] u8; with_mask: and where objects are, [height][width] bool."""
     w, h = 2 * width, 2 * height
     canvas = np.empty((h, w, 3), np.float32)
     canvas[:] = np.array(BACKGROUNDS[scene["background"]], np.float32) + rng.uniform(-5, 5, 3).astype(np.float32)
+    covered = np.zeros((h, w), bool)
     side, n = min(w, h), len(scene["objects"])
     for i, thing in enumerate(scene["objects"]):
         if n == 1:
-            radius = side * rng.uniform(0.24, 0.42)
+            radius = side * rng.uniform(0.28, 0.44)
             centre = [rng.uniform(radius, w - radius), rng.uniform(radius, h - radius)]
         else:
             radius = min(side * 0.5, w * 0.25) * rng.uniform(0.72, 0.95)
             centre = [w * (0.25 + 0.5 * i), rng.uniform(radius, h - radius)]
-        draw_object(canvas, rng, thing, centre, radius)
+        draw_object(canvas, covered, rng, thing, centre, radius)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     angle, strength = rng.uniform(0, 6.3), rng.uniform(0, 0.1)
     canvas *= (1 + strength * (np.cos(angle) * (x / w - 0.5) + np.sin(angle) * (y / h - 0.5)))[..., None] * rng.uniform(0.94, 1.04)
     small = canvas.reshape(height, 2, width, 2, 3).mean((1, 3)) + rng.normal(0, 2.0, (height, width, 3))
-    return np.clip(small + 0.5, 0, 255).astype(np.uint8)
+    picture = np.clip(small + 0.5, 0, 255).astype(np.uint8)
+    return (picture, covered[::2, ::2]) if with_mask else picture
 
 
 def object_words(thing):

@@ -25,11 +25,11 @@ typedef struct chunk_walk {
     uint32_t crc_table[256];
 } chunk_walk;
 
-typedef struct chunk {
+typedef struct png_chunk {
     const uint8_t *type; /* 4 letters */
     const uint8_t *data;
     size_t n_bytes;
-} chunk;
+} png_chunk;
 
 static void fill_crc_table(uint32_t table[256]) {
     for (uint32_t i = 0; i < 256; i++) {
@@ -45,10 +45,10 @@ static uint32_t compute_crc(const uint32_t table[256], const uint8_t *bytes, siz
     return ~c;
 }
 
-static bool has_type(const chunk *chunk, const char *type) { return memcmp(chunk->type, type, 4) == 0; }
+static bool has_type(const png_chunk *c, const char *type) { return memcmp(c->type, type, 4) == 0; }
 
 /* Lower-case first letter: a reader that does not know the chunk may go on without it. */
-static bool is_ancillary(const chunk *chunk) { return (chunk->type[0] & 0x20) != 0; }
+static bool is_ancillary(const png_chunk *c) { return (c->type[0] & 0x20) != 0; }
 
 static blip2_status fail_damaged(const chunk_walk *walk, blip2_error *err, const char *reason) {
     return b2_fail(err, BLIP2_FORMAT, "%s: damaged PNG: %s", walk->file->name, reason);
@@ -56,7 +56,7 @@ static blip2_status fail_damaged(const chunk_walk *walk, blip2_error *err, const
 
 /* ---- chunks ---- */
 
-static blip2_status parse_header(chunk_walk *walk, const chunk *header, blip2_error *err) {
+static blip2_status parse_header(chunk_walk *walk, const png_chunk *header, blip2_error *err) {
     if (header->n_bytes != HEADER_BYTES) return fail_damaged(walk, err, "its header is not 13 bytes long");
     const uint8_t *p = header->data;
     b2_png *png = &walk->png;
@@ -79,14 +79,14 @@ static blip2_status parse_header(chunk_walk *walk, const chunk *header, blip2_er
     return BLIP2_OK;
 }
 
-static void parse_palette(chunk_walk *walk, const chunk *palette) {
+static void parse_palette(chunk_walk *walk, const png_chunk *palette) {
     const size_t n_bytes = palette->n_bytes < sizeof walk->png.palette ? palette->n_bytes : sizeof walk->png.palette;
     memcpy(walk->png.palette, palette->data, n_bytes - n_bytes % 3);
     walk->palette_seen = true;
 }
 
 /* iTXt: keyword, 0, compressed?, method, language, 0, translated keyword, 0, text. */
-static void parse_text(chunk_walk *walk, const chunk *text) {
+static void parse_text(chunk_walk *walk, const png_chunk *text) {
     static const char keyword[] = "XML:com.adobe.xmp"; /* with its final NUL */
     if (text->n_bytes < sizeof keyword + 4 || memcmp(text->data, keyword, sizeof keyword) != 0) return;
     if (text->data[sizeof keyword] != 0) return; /* a compressed packet is not searched */
@@ -94,13 +94,13 @@ static void parse_text(chunk_walk *walk, const chunk *text) {
 }
 
 /* Remembers where the compressed rows are. They may be cut at any byte over any number of chunks. */
-static void note_data(chunk_walk *walk, const chunk *data) {
+static void note_data(chunk_walk *walk, const png_chunk *data) {
     if (walk->n_data_chunks == 0) walk->first_data = data->data;
     walk->n_data_chunks++;
     walk->data_bytes += data->n_bytes;
 }
 
-static blip2_status parse_chunk(chunk_walk *walk, const chunk *chunk, blip2_error *err) {
+static blip2_status parse_chunk(chunk_walk *walk, const png_chunk *chunk, blip2_error *err) {
     if (!walk->header_seen && !has_type(chunk, "IHDR")) return fail_damaged(walk, err, "it does not begin with a header");
     if (has_type(chunk, "IHDR"))
         return walk->header_seen ? fail_damaged(walk, err, "it has two headers") : parse_header(walk, chunk, err);
@@ -113,25 +113,25 @@ static blip2_status parse_chunk(chunk_walk *walk, const chunk *chunk, blip2_erro
 }
 
 /* Reads the chunk at offset *at and moves on. False at the end of the file. */
-static bool next_chunk(const chunk_walk *walk, size_t *at, chunk *chunk) {
+static bool next_chunk(const chunk_walk *walk, size_t *at, png_chunk *chunk) {
     const b2_picture_file *file = walk->file;
     if (file->n_bytes - *at < CHUNK_FRAME_BYTES) return false;
     const uint8_t *p = file->bytes + *at;
     const size_t n_bytes = b2_read_be32(p);
     if (n_bytes > file->n_bytes - *at - CHUNK_FRAME_BYTES) return false;
-    *chunk = (struct chunk){.type = p + 4, .data = p + 8, .n_bytes = n_bytes};
+    *chunk = (png_chunk){.type = p + 4, .data = p + 8, .n_bytes = n_bytes};
     *at += CHUNK_FRAME_BYTES + n_bytes;
     return true;
 }
 
-static bool checksum_holds(const chunk_walk *walk, const chunk *chunk) {
+static bool checksum_holds(const chunk_walk *walk, const png_chunk *chunk) {
     return compute_crc(walk->crc_table, chunk->type, 4 + chunk->n_bytes) == b2_read_be32(chunk->data + chunk->n_bytes);
 }
 
 /* A damaged remark is passed over; a damaged necessary part is an error. A missing end mark is not: whether all rows
  * are there is known only when they are inflated. */
 static blip2_status walk_chunks(chunk_walk *walk, blip2_error *err) {
-    chunk chunk;
+    png_chunk chunk;
     size_t at = SIGNATURE_BYTES;
     while (next_chunk(walk, &at, &chunk) && !has_type(&chunk, "IEND")) {
         if (checksum_holds(walk, &chunk)) B2_TRY(parse_chunk(walk, &chunk, err));
@@ -153,7 +153,7 @@ static blip2_status join_data(const chunk_walk *walk, const uint8_t **data, uint
     uint8_t *block = malloc(walk->data_bytes + 1);
     if (block == NULL)
         return b2_fail(err, BLIP2_MEMORY, "%s: no memory for %zu bytes of PNG data", walk->file->name, walk->data_bytes);
-    chunk chunk;
+    png_chunk chunk;
     size_t at = SIGNATURE_BYTES, used = 0;
     while (used < walk->data_bytes && next_chunk(walk, &at, &chunk)) {
         if (!has_type(&chunk, "IDAT")) continue;

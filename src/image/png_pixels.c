@@ -10,12 +10,12 @@
 enum { N_PASSES = 7 };
 
 /* Pixels (x0 + i dx, y0 + j dy): interlaced files hold seven ever finer grids, plain ones a single full one. */
-typedef struct pass {
+typedef struct png_pass {
     size_t x0, y0, dx, dy;
-} pass;
+} png_pass;
 
-static const pass plain = {0, 0, 1, 1};
-static const pass interlaced[N_PASSES] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
+static const png_pass plain = {0, 0, 1, 1};
+static const png_pass interlaced[N_PASSES] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
                                           {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
 
 static size_t count_steps(size_t size, size_t first, size_t step) {
@@ -36,7 +36,7 @@ static size_t count_row_bytes(const b2_png *png, size_t width) {
     return b2_size_multiply(width, bits_per_pixel) / 8 + (width * bits_per_pixel % 8 != 0);
 }
 
-static size_t count_pass_bytes(const b2_png *png, const pass *pass) {
+static size_t count_pass_bytes(const b2_png *png, const png_pass *pass) {
     const size_t width = count_steps(png->width, pass->x0, pass->dx);
     const size_t height = count_steps(png->height, pass->y0, pass->dy);
     return width == 0 ? 0 : b2_size_multiply(height, 1 + count_row_bytes(png, width)); /* 1: the filter's number */
@@ -130,7 +130,7 @@ static void expand_row(const b2_png *png, const uint8_t *row, size_t width, uint
     else expand_bytes(png, row, width, rgb, stride);
 }
 
-static bool expand_pass(const b2_png *png, const pass *pass, uint8_t *raw, uint8_t *rgb) {
+static bool expand_pass(const b2_png *png, const png_pass *pass, uint8_t *raw, uint8_t *rgb) {
     const size_t width = count_steps(png->width, pass->x0, pass->dx);
     const size_t height = count_steps(png->height, pass->y0, pass->dy);
     const size_t row_bytes = count_row_bytes(png, width), bits_per_pixel = (size_t)count_channels(png) * png->depth;

@@ -15,13 +15,13 @@
 #endif
 #define STBI_NO_STDIO
 #define STBI_MAX_DIMENSIONS 65535
+#pragma GCC diagnostic ignored "-Wunused-function" /* reported at the end of this file, hence not popped */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"
 #pragma GCC diagnostic ignored "-Wextra"
 #pragma GCC diagnostic ignored "-Wshadow"
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wunused-function"
 #include <stb/stb_image.h>
 #pragma GCC diagnostic pop
 

@@ -10,7 +10,7 @@
 #include "kernels/rows16.h"
 
 enum { QUERY_BLOCK = 2 * ATTEND_ROWS };
-_Static_assert(QUERY_BLOCK <= B2_ATTENTION_ROWS, "scratch holds the scores of a block");
+_Static_assert((int)QUERY_BLOCK <= (int)B2_ATTENTION_ROWS, "scratch holds the scores of a block");
 
 /* scores[i][j] = (chain over d of fma(query[i][d], keys[d][j])) * scale for n_rows queries and 16 n_vectors keys */
 INLINE void score_tile(const b2_attention *a, const float *query, const float *keys, float *scores, const int n_rows,

@@ -183,11 +183,11 @@ static void quantise_row16(const float *x, size_t n, size_t n_padded, size_t gro
         const size_t len = k >= n ? 0 : n - k < group ? n - k : group;
         const float *from = x + (len > 0 ? k : 0);
         const uint32_t magnitude = max_magnitude16(from, len);
-        const float m = float_of(magnitude);
+        const float m = b2_f32_from_bits(magnitude);
         if (is_silent(magnitude) || is_not_finite(magnitude)) {
             memset(hi, 0, group);
             if (lo != NULL) memset(lo, 0, group);
-            *scale = is_silent(magnitude) ? 0.0f : float_of(0x7FC00000u);
+            *scale = is_silent(magnitude) ? 0.0f : b2_f32_from_bits(0x7FC00000u);
             *sum = 0;
         } else if (lo == NULL) {
             *scale = m / 127.0f;

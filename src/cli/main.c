@@ -1,0 +1,58 @@
+/* main.c: the table of commands. */
+#include "blip2.h"
+#include "cli/commands.h"
+#include "cli/common.h"
+#include "cli/openblas.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct command {
+    const char *name, *usage, *help;
+    int (*run)(int argc, char **argv);
+} command;
+
+static const command commands[] = {
+    {"convert", "CHECKPOINT -o FILE", "a downloaded checkpoint -> one model file", b2_cmd_convert},
+    {"caption", "IMAGE...", "describe pictures", b2_cmd_caption},
+    {"ask", "\"QUESTION\" IMAGE...", "answer questions about pictures", b2_cmd_ask},
+    {"info", "[FILE]", "what a model file is and needs", b2_cmd_info},
+    {"verify", "[FILE]", "compare all its checksums", b2_cmd_verify},
+};
+enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *out) {
+    fputs("blip2: image captions and visual questions with BLIP-2, on the CPU\n\n", out);
+    for (int i = 0; i < N_COMMANDS; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "blip2 %s %s", commands[i].name, commands[i].usage);
+        fprintf(out, "  %-36s %s\n", left, commands[i].help);
+    }
+    fputs("\nblip2 COMMAND --help lists a command's options; blip2 --version says which this is.\n"
+          "Exit codes: 0 done, 1 some pictures failed, 2 usage, 3 model or checkpoint, 4 list or output, 5 memory,\n"
+          "75 interrupted by a signal, 130 Ctrl-C.\n", out);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_help(stderr);
+        return B2_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return B2_EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("blip2 " BLIP2_VERSION);
+        return B2_EXIT_OK;
+    }
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0) continue;
+        b2_openblas_correct_core(argv);
+        b2_signals_install();
+        return commands[i].run(argc - 1, argv + 1);
+    }
+    b2_say("unknown command '%s'", argv[1]);
+    print_help(stderr);
+    return B2_EXIT_USAGE;
+}
