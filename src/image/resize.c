@@ -1,5 +1,5 @@
 /* resize.c: Pillow's BICUBIC, bit for bit (src/libImaging/Resample.c): Keys' cubic with a = -0.5, widened when shrinking,
- * weights rounded to 22 fractional bits; a horizontal pass into 8 bits, then a vertical one. */
+ * weights rounded to 22 fractional bits; two passes, horizontal and vertical, with 8 bits between them. */
 #include "base/arena.h"
 #include "image/image.h"
 
@@ -90,21 +90,43 @@ static void resize_columns(const uint8_t *in, size_t row_bytes, size_t first_row
     }
 }
 
-static blip2_status resize_both(const b2_picture *in, b2_picture *out, const axis *x, const axis *y, blip2_error *err) {
+/* Which pass comes first shows in the last bit, because pixels in between are rounded to 8 bits. Pillow 13 runs the vertical
+ * one first where that saves work: measured on 13.0.0 over 80 sizes, exactly where the height loses more than twice what the
+ * width loses. (Up to Pillow 12 the horizontal one was always first: portraits then differ by one level here and there.) */
+static bool is_vertical_first(const b2_picture *in, const b2_picture *out) {
+    if (in->height <= out->height) return false;
+    return in->width <= out->width || in->height - out->height > 2 * (in->width - out->width);
+}
+
+/* through middle, [rows needed][out width][3] or [out height][in width][3] */
+static void resize_both(const b2_picture *in, b2_picture *out, const axis *x, const axis *y, uint8_t *middle, int32_t *sums) {
     const size_t first_row = y->first[0], last = out->height - 1, rows = y->first[last] + y->count[last] - first_row;
-    const size_t row_bytes = out->width * 3;
-    const bool wide = in->width != out->width;
-    uint8_t *narrow = wide ? malloc(b2_size_multiply(rows, row_bytes)) : NULL;
-    int32_t *sums = malloc(row_bytes * sizeof *sums);
+    const bool has_x = in->width != out->width, has_y = in->height != out->height;
     const uint8_t *source = in->rgb + first_row * in->width * 3;
-    const bool ok = sums != NULL && (narrow != NULL || !wide);
-    if (ok && wide) {
-        resize_rows(source, in->width, rows, x, out->width, narrow);
-        source = narrow;
+    if (has_x && has_y && is_vertical_first(in, out)) {
+        resize_columns(source, in->width * 3, first_row, y, out->height, sums, middle);
+        resize_rows(middle, in->width, out->height, x, out->width, out->rgb);
+    } else if (has_x && has_y) {
+        resize_rows(source, in->width, rows, x, out->width, middle);
+        resize_columns(middle, out->width * 3, first_row, y, out->height, sums, out->rgb);
+    } else if (has_x) {
+        resize_rows(source, in->width, rows, x, out->width, out->rgb);
+    } else if (has_y) {
+        resize_columns(source, in->width * 3, first_row, y, out->height, sums, out->rgb);
+    } else {
+        memcpy(out->rgb, in->rgb, 3 * out->width * out->height);
     }
-    if (ok && in->height != out->height) resize_columns(source, row_bytes, first_row, y, out->height, sums, out->rgb);
-    else if (ok) memcpy(out->rgb, source, out->height * row_bytes);
-    free(narrow);
+}
+
+static blip2_status allocate_and_resize(const b2_picture *in, b2_picture *out, const axis *x, const axis *y, blip2_error *err) {
+    const size_t wide = in->width > out->width ? in->width : out->width;
+    const bool vertical_first = is_vertical_first(in, out);
+    const size_t middle_bytes = vertical_first ? b2_size_multiply(in->width, 3 * out->height) : b2_size_multiply(in->height, 3 * out->width);
+    uint8_t *middle = malloc(middle_bytes);
+    int32_t *sums = malloc(b2_size_multiply(3 * wide, sizeof *sums));
+    const bool ok = middle != NULL && sums != NULL;
+    if (ok) resize_both(in, out, x, y, middle, sums);
+    free(middle);
     free(sums);
     return ok ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "no memory to resize a picture");
 }
@@ -119,7 +141,7 @@ blip2_status b2_picture_resize(const b2_picture *in, size_t width, size_t height
     if (status == BLIP2_OK) status = axis_make(in->height, height, &y, err);
     if (status == BLIP2_OK && in->height == height) /* the pass is left out: every row reads itself */
         for (size_t i = 0; i < height; i++) y.first[i] = i, y.count[i] = 1;
-    if (status == BLIP2_OK) status = resize_both(in, out, &x, &y, err);
+    if (status == BLIP2_OK) status = allocate_and_resize(in, out, &x, &y, err);
     axis_free(&x);
     axis_free(&y);
     if (status != BLIP2_OK) b2_picture_free(out);

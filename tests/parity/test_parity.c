@@ -26,7 +26,7 @@
 #include <cmocka.h>
 
 static const double STAGE_BOUND = 1e-4; /* f32 sums in another order: measured about 1e-6 on these shapes */
-enum { N_NEW = 20 };
+enum { N_NEW = 20, N_PROMPT = 16 };
 
 typedef struct golden {
     const char *name;
@@ -184,7 +184,7 @@ static void check_text_stages(const golden *g, const char *list, const b2_weight
 
 static void check_stages(const golden *g, const char *list, const blip2_model *model) {
     const b2_weights *w = &model->weights;
-    const b2_capacity capacity = {.n_images = 1, .n_sequences = 1, .n_prompt_tokens = 40, .n_new_tokens = 1};
+    const b2_capacity capacity = {.n_images = 1, .n_sequences = 1, .n_prompt_tokens = N_PROMPT, .n_new_tokens = 1};
     b2_ops ops = {0};
     b2_workspace ws;
     blip2_error err;
@@ -236,7 +236,7 @@ static agreement run_rows(const golden *g, const char *list, const blip2_model *
     blip2_session_options_default(&options);
     options.n_threads = 2;
     options.max_new_tokens = N_NEW;
-    options.max_prompt_tokens = 40;
+    options.max_prompt_tokens = N_PROMPT;
     blip2_session *session = NULL;
     blip2_error err;
     agreement a = {0};
