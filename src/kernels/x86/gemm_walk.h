@@ -14,6 +14,7 @@
 
 #include <immintrin.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 enum { TILE_ROWS = 6, PAIR_GROUPS = 2, COLUMN_OUTPUTS = 16, COLUMNS = B2_GEMM_STRIP / COLUMN_OUTPUTS, LINE_BYTES = 64 };
@@ -59,7 +60,7 @@ typedef void gemm_shape_fn(const gemm_tile *tile);
 
 /* The lines of a pair of groups, panel after panel, asked for a few at a time. */
 typedef struct line_cursor {
-    const int8_t *at;
+    uintptr_t at; /* a number, not a pointer: the last lines asked for may lie behind the matrix */
     size_t n_left, panel_lines, panel_skip_bytes; /* left and all in this panel; from its end to the next one's start */
 } line_cursor;
 
@@ -92,7 +93,7 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
         .group = group,
     };
     for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS) {
-        line_cursor ahead = {w->values + (pair + PAIR_GROUPS) * group * p, pair_lines, pair_lines,
+        line_cursor ahead = {(uintptr_t)w->values + (pair + PAIR_GROUPS) * group * p, pair_lines, pair_lines,
                              (k - PAIR_GROUPS * group) * p};
         for (size_t b = 0, m = 0; b < n_blocks; b++) {
             const size_t n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);

@@ -125,7 +125,7 @@ GEMM_SHAPES(1)
 
 static void next_tile(gemm_tile *t) {
     t->file += TILE_OUTPUTS * 4;
-    t->block += TILE_LINE_BYTES / 4 * t->group;
+    if (t->block != NULL) t->block += TILE_LINE_BYTES / 4 * t->group; /* NULL: the live slots come from the file */
     t->d += TILE_OUTPUTS;
     t->y += TILE_OUTPUTS;
     t->before += TILE_OUTPUTS;
