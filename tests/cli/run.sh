@@ -1,0 +1,78 @@
+#!/bin/sh
+# run.sh: the command line's contract, case by case. A case is a file of tests/cli/cases:
+#
+#   # what it shows
+#   $ command, run by sh in a fresh folder          (continues on lines that begin with ">")
+#   exit: 0
+#   stderr: extended regular expression             (any number; each must match; none: stderr must be empty)
+#   stdout:
+#   expected lines, to the end of the file          (absent: stdout must be empty; "stdout~" regular expressions instead)
+#
+# In the folder: demo.gguf (the demo's model, int8), images/ (its pictures), demo.csv, model/ (its checkpoint), and what
+# prepare() makes. TAP; BLIP2 names the program; UPDATE=1 writes stdout as it is into the cases.
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cases=${CASES:-$root/tests/cli/cases}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+unset BLIP2_MODEL OMP_NUM_THREADS SLURM_CPUS_PER_TASK HF_HOME HF_HUB_CACHE
+export LC_ALL=C.UTF-8
+
+prepare() {
+    mkdir "$work/bin" "$work/common" && ln -s "$BLIP2" "$work/bin/blip2"
+    PATH=$work/bin:$PATH
+    "$BLIP2" convert "$root/data/demo/model" -o "$work/common/demo.gguf" --quiet || exit 1
+    ln -s "$root/data/demo/images" "$root/data/demo/demo.csv" "$root/data/demo/model" "$work/common/"
+}
+
+# field NAME FILE: the values of "NAME: value" lines before the output
+field() { sed -n "/^stdout[:~]/q; s/^$1: //p" "$2"; }
+
+run_case() {
+    case_file=$1
+    here=$work/here && rm -rf "$here" && mkdir "$here" && cp -P "$work"/common/* "$here"/
+    sed -n '/^stdout[:~]/q; s/^\$ //p; s/^> //p' "$case_file" >"$work/command"
+    (cd "$here" && sh "$work/command" </dev/null >"$work/stdout" 2>"$work/stderr")
+    code=$?
+    : >"$work/complaints"
+    want=$(field exit "$case_file")
+    [ "$code" = "$want" ] || echo "exit code $code, expected $want" >>"$work/complaints"
+    field stderr "$case_file" >"$work/patterns"
+    if [ -s "$work/patterns" ]; then
+        while IFS= read -r pattern; do
+            grep -Eq -- "$pattern" "$work/stderr" || echo "stderr has no match for: $pattern" >>"$work/complaints"
+        done <"$work/patterns"
+    elif [ -s "$work/stderr" ]; then
+        echo "stderr is not empty" >>"$work/complaints"
+    fi
+    if grep -q '^stdout~' "$case_file"; then
+        sed '1,/^stdout~/d' "$case_file" | while IFS= read -r pattern; do
+            grep -Eq -- "$pattern" "$work/stdout" || echo "stdout has no match for: $pattern"
+        done >>"$work/complaints"
+    else
+        sed '1,/^stdout:/d' "$case_file" >"$work/expected"
+        if [ "${UPDATE:-0}" = 1 ]; then
+            sed '/^stdout:/,$d' "$case_file" >"$work/new"
+            { cat "$work/new"; [ -s "$work/stdout" ] && echo "stdout:" && cat "$work/stdout"; } >"$case_file"
+        fi
+        diff "$work/expected" "$work/stdout" >"$work/diff" || { echo "stdout differs (< expected, > got):"; cat "$work/diff"; } >>"$work/complaints"
+    fi
+}
+
+[ -d "$root/data/demo/model" ] || { echo "1..1"; echo "ok 1 - command line # SKIP data/demo/model is missing"; exit 0; }
+prepare
+n=0 status=0
+for file in "$cases"/*.case; do
+    n=$((n + 1))
+    run_case "$file"
+    title="$(basename "$file" .case): $(sed -n '1s/^# //p' "$file")"
+    if [ -s "$work/complaints" ]; then
+        echo "not ok $n - $title"
+        sed 's/^/#   /' "$work/complaints" "$work/stderr"
+        status=1
+    else
+        echo "ok $n - $title"
+    fi
+done
+echo "1..$n"
+exit $status
