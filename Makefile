@@ -11,12 +11,12 @@ PYTHON   ?= python3
 VERSION  := $(shell sed -n 's/.*BLIP2_VERSION "\(.*\)"/\1/p' src/blip2.h)
 ARCH     := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 
-# ---- what this machine has: OPENMP=0, BLAS=0, JPEG=0 leave a part out -------------------------------------------
+# ---- what this machine has: BLAS=0 and JPEG=0 leave a part out; OPENMP=1 takes
+# OpenMP's threads instead of our own team (src/base/parallel.c says why not) -------------------------------------------
 PKG_CONFIG ?= pkg-config
 has = $(shell $(PKG_CONFIG) --exists $(1) && echo 1)
-compiles = $(shell printf '$(1)\n' | $(CC) $(2) -x c -fsyntax-only - 2>/dev/null && echo 1)
 
-OPENMP ?= $(call compiles,\043include <omp.h>\nint main(void){return omp_get_max_threads();},-fopenmp)
+OPENMP ?= 0
 BLAS   ?= $(call has,openblas)
 JPEG   ?= $(call has,libjpeg)
 
@@ -68,8 +68,7 @@ all: features $(B)/blip2 $(B)/libblip2.a $(B)/libblip2.so.0 ## build the program
 .PHONY: features
 features:
 	@mark() { if [ "$$2" = 1 ]; then printf '  \342\234\223 %-14s %s\n' "$$1" "$$3"; else printf '  \342\234\227 %-14s %s\n' "$$1" "$$4"; fi; }; \
-	mark OpenMP '$(OPENMP)' 'threads' 'plain pthreads instead'; \
-	mark OpenBLAS '$(BLAS)' 'f32/f16 files, int8 on CPUs without int8 instructions' 'f32/f16 files run slowly (libopenblas-dev)'; \
+		mark OpenBLAS '$(BLAS)' 'f32/f16 files, int8 on CPUs without int8 instructions' 'f32/f16 files run slowly (libopenblas-dev)'; \
 	mark libjpeg '$(JPEG)' 'JPEG exactly as Pillow decodes it' 'JPEG through stb_image, a few levels off (libjpeg62-turbo-dev)'
 
 # Flags are part of what an object is: another set of flags, another build.
@@ -120,4 +119,4 @@ clean: ## remove build/
 	rm -rf build
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  variables: CC= CFLAGS= OPENMP=0 BLAS=0 JPEG=0 PREFIX= DESTDIR= V=1 (show commands)'
+	@echo '  variables: CC= CFLAGS= OPENMP=1 BLAS=0 JPEG=0 PREFIX= DESTDIR= V=1 (show commands)'

@@ -19,6 +19,7 @@ b2_team *b2_team_create(int n_threads);
 void b2_team_free(b2_team *team);
 int b2_team_threads(const b2_team *team);
 
+/* n_units below 2^32. */
 void b2_parallel_for(b2_team *team, size_t n_units, b2_unit_fn *fn, void *context);
 
 #endif

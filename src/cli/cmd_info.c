@@ -134,6 +134,7 @@ int b2_cmd_verify(int argc, char **argv) {
     blip2_error err;
     b2_progress_start(&progress, NULL, 1, p.is_quiet);
     const blip2_status status = blip2_model_verify(model, on_progress, &progress, &err);
+    if (status != BLIP2_OK && p.path != NULL) b2_error_prefix(&err, "%s", p.path);
     b2_progress_clear(&progress);
     blip2_model_info info = {.struct_bytes = sizeof info};
     blip2_model_describe(model, &info);
