@@ -83,43 +83,72 @@ static uint64_t read_kilobytes(const char *path, const char *name) {
 
 #include <sched.h>
 
-/* The folder of this process's cgroup (v2). False where there is none. */
-static bool cgroup_folder(char *folder, size_t capacity) {
+/* Whether a line of /proc/self/cgroup, "7:cpu,cpuacct:/a/b", names the controller; v2 has the one line "0::/a/b". */
+static bool names_controller(const char *line, const char *controller) {
+    const char *at = strchr(line, ':'), *end = at != NULL ? strchr(at + 1, ':') : NULL;
+    const size_t len = strlen(controller);
+    if (end == NULL) return false;
+    if (len == 0) return end == at + 1;
+    while (at < end) {
+        const char *word = at + 1;
+        if (strncmp(word, controller, len) == 0 && (word[len] == ',' || word + len == end)) return true;
+        at = word + strcspn(word, ",:");
+    }
+    return false;
+}
+
+/* The folder of this process's cgroup: of a controller (v1), or of all (v2, controller ""). False where there is none. */
+static bool cgroup_folder(const char *controller, char *folder, size_t capacity) {
     FILE *file = fopen("/proc/self/cgroup", "r");
     if (file == NULL) return false;
     char line[512];
     bool found = false;
-    while (!found && fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, "0::", 3) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            found = snprintf(folder, capacity, "/sys/fs/cgroup%s", line + 3) < (int)capacity;
-        }
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        if (!names_controller(line, controller)) continue;
+        line[strcspn(line, "\n")] = '\0';
+        const char *path = strchr(strchr(line, ':') + 1, ':') + 1, *slash = controller[0] != '\0' ? "/" : "";
+        found = snprintf(folder, capacity, "/sys/fs/cgroup%s%s%s", slash, controller, path) < (int)capacity;
+    }
     fclose(file);
     return found;
 }
 
-/* Calls visit for the cgroup and each of its ancestors: a limit set above counts below. */
-static void visit_cgroups(const char *file_name, void (*visit)(const char *line, void *context), void *context) {
-    char folder[512], path[768], line[128];
-    if (!cgroup_folder(folder, sizeof folder)) return;
+/* Calls visit for the cgroup's folder and each one above: a limit set above counts below. */
+static void visit_cgroups(const char *controller, void (*visit)(const char *folder, void *context), void *context) {
+    char folder[512];
+    if (!cgroup_folder(controller, folder, sizeof folder)) return;
     while (strlen(folder) >= strlen("/sys/fs/cgroup")) {
-        snprintf(path, sizeof path, "%s/%s", folder, file_name);
-        if (read_line(path, line, sizeof line)) visit(line, context);
+        visit(folder, context);
         char *slash = strrchr(folder, '/');
         if (slash == NULL) return;
         *slash = '\0';
     }
 }
 
-/* cpu.max: "quota period", or "max period". */
-static void visit_cpu_max(const char *line, void *context) {
+/* The number at the start of a file; false where there is none ("max"). */
+static bool read_number_below(const char *folder, const char *name, uint64_t *value) {
+    char path[768], line[128], *end;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!read_line(path, line, sizeof line) || line[0] == '-') return false;
+    *value = strtoull(line, &end, 10);
+    return end != line;
+}
+
+/* v2: cpu.max is "quota period" or "max period"; v1: two files, the quota -1 without a limit. */
+static void visit_cpu_limit(const char *folder, void *context) {
     int *cap = context;
-    char *end;
-    const long quota = strtol(line, &end, 10);
-    const long period = strtol(end, NULL, 10);
-    if (end == line || quota <= 0 || period <= 0) return;
-    const long cores = quota / period > 0 ? quota / period : 1;
-    if (cores < *cap) *cap = (int)cores;
+    char path[768], line[128], *end = line;
+    uint64_t quota = 0, period = 0;
+    snprintf(path, sizeof path, "%s/cpu.max", folder);
+    if (read_line(path, line, sizeof line)) {
+        quota = strtoull(line, &end, 10);
+        period = end != line ? strtoull(end, NULL, 10) : 0;
+    } else if (!read_number_below(folder, "cpu.cfs_quota_us", &quota) || !read_number_below(folder, "cpu.cfs_period_us", &period)) {
+        return;
+    }
+    if (quota == 0 || period == 0) return;
+    const uint64_t cores = quota / period > 0 ? quota / period : 1;
+    if (cores < (uint64_t)*cap) *cap = (int)cores;
 }
 
 /* True when cpu is the first of its core among the CPUs of set. */
@@ -148,16 +177,16 @@ int b2_cpu_physical_cores(void) {
     } else {
         n = (int)sysconf(_SC_NPROCESSORS_ONLN);
     }
-    visit_cgroups("cpu.max", visit_cpu_max, &cap);
+    visit_cgroups("", visit_cpu_limit, &cap);
+    visit_cgroups("cpu", visit_cpu_limit, &cap);
     if (n > cap) n = cap;
     return n > 0 ? n : 1;
 }
 
-static void visit_memory_max(const char *line, void *context) {
-    uint64_t *limit = context;
-    char *end;
-    const unsigned long long value = strtoull(line, &end, 10);
-    if (end != line && value < *limit) *limit = value;
+static void visit_memory_limit(const char *folder, void *context) {
+    uint64_t *limit = context, value;
+    if (read_number_below(folder, "memory.max", &value) && value < *limit) *limit = value;
+    if (read_number_below(folder, "memory.limit_in_bytes", &value) && value < *limit) *limit = value;
 }
 
 /* A page of the file that is read counts against the cgroup, so its limit is compared as it is: what is used already
@@ -165,10 +194,8 @@ static void visit_memory_max(const char *line, void *context) {
 b2_memory_state b2_memory_available(void) {
     b2_memory_state state = {.available_bytes = read_kilobytes("/proc/meminfo", "MemAvailable")};
     uint64_t limit = UINT64_MAX;
-    visit_cgroups("memory.max", visit_memory_max, &limit);
-    char line[64];
-    if (limit == UINT64_MAX && read_line("/sys/fs/cgroup/memory/memory.limit_in_bytes", line, sizeof line))
-        visit_memory_max(line, &limit); /* cgroup v1 */
+    visit_cgroups("", visit_memory_limit, &limit);
+    visit_cgroups("memory", visit_memory_limit, &limit);
     if (state.available_bytes == 0 || limit < state.available_bytes) {
         state.limited_by_cgroup = limit != UINT64_MAX;
         if (limit != UINT64_MAX) state.available_bytes = limit;

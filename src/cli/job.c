@@ -213,6 +213,13 @@ static void say_summary(const job *j) {
            (double)b2_reader_waited_ns(j->reader) * 1e-9, (double)b2_memory_of_process().resident_bytes * 1e-9);
 }
 
+/* While the session still has all it took. */
+static void say_memory(void) {
+    const b2_memory_peak memory = b2_memory_of_process();
+    b2_say("own memory %.0f MB, with the mapped file %.2f GB resident", (double)memory.anonymous_bytes * 1e-6,
+           (double)memory.resident_bytes * 1e-9);
+}
+
 static int end_early(job *j, const blip2_error *err, size_t n_written) {
     char *part = j->output.part_path != NULL ? strdup(j->output.part_path) : NULL;
     const bool was_kept = b2_output_abandon(&j->output);
@@ -242,6 +249,7 @@ static int run_list(job *j) {
     if (status == BLIP2_OK || n_done == n) status = b2_output_commit(&j->output, &err);
     if (status != BLIP2_OK) return end_early(j, &err, n_done);
     if (n > 1 && !j->options->is_quiet) say_summary(j);
+    if (j->options->is_verbose) say_memory();
     return j->n_failed > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;
 }
 
