@@ -40,7 +40,7 @@ $(FB)/%: tests/fuzz/%.c $(LIB_SRC) $(PROG_SRC)
 	@mkdir -p $(FB)
 	clang -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -I. -O1 -g -ffp-contract=off \
 	    $(if $(filter 1,$(JPEG)),-DB2_HAVE_JPEG) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< \
-	    $(filter-out src/kernels/% src/model/% src/generate/% src/blip2.c src/blip2_model.c src/cli/cmd_%,$(LIB_SRC) $(PROG_SRC)) \
+	    $(filter-out src/kernels/% src/model/% src/generate/% src/blip2.c src/blip2_model.c src/cli/cmd_% src/cli/reader.c src/cli/job.c src/cli/common.c,$(LIB_SRC) $(PROG_SRC)) \
 	    -ljansson -lzip -lutf8proc -lxxhash -ljpeg -lm -lpthread
 fuzz: $(FUZZ_SRC:tests/fuzz/%.c=$(FB)/%) ## fuzz every parser of outside bytes (clang; FUZZ_SECONDS=60 each)
 	@for f in $^; do echo "== $$f"; mkdir -p $$f.corpus; $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 $$f.corpus || exit 1; done

@@ -15,9 +15,9 @@ cd "$here" || exit 1
 case $blip2 in /*) ;; *) blip2=$OLDPWD/$blip2 ;; esac
 model=$OLDPWD/$model
 
-"$blip2" caption -m "$model" --csv demo.csv --image-column image_path --format tsv -o "$work/captions.tsv" || exit $?
+"$blip2" caption -m "$model" --csv demo.csv --image-column image_path --format tsv --quiet -o "$work/captions.tsv" || exit $?
 for question in "what color is the background?" "how many objects are there?"; do
-    "$blip2" ask "$question" -m "$model" --csv demo.csv --image-column image_path --format tsv -o "$work/answers.tsv" || exit $?
+    "$blip2" ask "$question" -m "$model" --csv demo.csv --image-column image_path --format tsv --quiet -o "$work/answers.tsv" || exit $?
     cut -f 2 "$work/answers.tsv" >>"$work/all-answers"
 done
 n=$(wc -l <"$work/captions.tsv")
@@ -28,7 +28,7 @@ tail -n +2 demo.csv | tr ',' '\t' >"$work/truth.tsv"
 # truth: 1 path 2 number 3 color 4 texture 5 shape 6-8 second object 9 background | 10 path 11 caption | 12 background 13 count
 paste "$work/truth.tsv" "$work/captions.tsv" "$work/backgrounds" "$work/counts" | awk -F '\t' '
     function has(words, word) { return index(" " words " ", " " word " ") > 0 }
-    BEGIN { printf "\n  %-22s %-64s %-11s %s\n", "picture", "caption", "background?", "how many?" }
+    BEGIN { printf "\n  %-22s %-73s %-12s %s\n", "picture", "caption", "background?", "how many?" }
     {
         split($11, half, " on a "); first = half[1]; sub(/ and .*/, "", first)
         texture = "plain"
@@ -37,8 +37,8 @@ paste "$work/truth.tsv" "$work/captions.tsv" "$work/backgrounds" "$work/counts" 
         c = has(first, $3); t = texture == $4; s = has(first, $5); b = $12 == $9; k = ($13 == "two") == ($2 == 2)
         colour += c; textures += t; shape += s; background += b; count += k
         name = $1; sub(/^images\//, "", name)
-        wrong = (c && t && s) ? "" : "   (truth: " $3 " " $4 " " $5 ")"
-        if (NR <= 16 || wrong != "" || !b || !k) printf "  %-22s %-64s %-11s %s%s\n", name, $11, $12, $13, wrong
+        wrong = (c && t && s) ? "" : "   <- it is a " $3 " " $4 " " $5
+        if (NR <= 16 || wrong != "" || !b || !k) printf "  %-22s %-73s %-12s %s%s\n", name, $11, $12, $13, wrong
     }
     END {
         printf "\n  (the first 16 pictures and every mistake are shown)\n"
