@@ -20,7 +20,7 @@ $(B)/tests/unit/test_no_allocation: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=call
 
 .PHONY: check test demo deps demo-deps fuzz
 check: all $(TEST_BIN) $(TOOL_BIN) ## build and run the tests, installing nothing
-	@BLIP2=$(CURDIR)/$(B)/blip2 PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_demo.sh tests/tools/check_gguf.sh
+	@BLIP2=$(CURDIR)/$(B)/blip2 PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_demo.sh tests/tools/check_gguf.sh tests/tools/check_install.sh
 test: deps ## install what is missing (Debian), then build and run all tests
 	@$(MAKE) --no-print-directory layers globals
 	@$(MAKE) --no-print-directory check

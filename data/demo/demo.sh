@@ -37,7 +37,7 @@ paste "$work/truth.tsv" "$work/captions.tsv" "$work/backgrounds" "$work/counts" 
         c = has(first, $3); t = texture == $4; s = has(first, $5); b = $12 == $9; k = ($13 == "two") == ($2 == 2)
         colour += c; textures += t; shape += s; background += b; count += k
         name = $1; sub(/^images\//, "", name)
-        wrong = (c && t && s) ? "" : "   <- it is a " $3 " " $4 " " $5
+        wrong = (c && t && s) ? "" : "   <- truth: " $3 " " $4 " " $5
         if (NR <= 16 || wrong != "" || !b || !k) printf "  %-22s %-73s %-12s %s%s\n", name, $11, $12, $13, wrong
     }
     END {
