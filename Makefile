@@ -83,6 +83,9 @@ $(B)/src/kernels/x86/isa_avxvnni.o: EXTRA = $(KERNEL_FLAGS) -mavx2 -mfma -mf16c 
 $(B)/src/kernels/x86/isa_avx512vnni.o: EXTRA = $(KERNEL_FLAGS) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq \
                                               -mavx512vl -mavx512vnni -mprefer-vector-width=512
 
+$(B)/src/kernels/arm/isa_neon.o: EXTRA = $(KERNEL_FLAGS)
+$(B)/src/kernels/arm/isa_dotprod.o: EXTRA = $(KERNEL_FLAGS) -march=armv8.2-a+dotprod
+
 $(B)/%.o: %.c $(FLAG_STAMP)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC    $<';)$(CC) $(BASE_FLAGS) $(CFLAGS) $(EXTRA) -c -o $@ $<

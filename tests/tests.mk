@@ -32,6 +32,22 @@ deps:
 demo-deps:
 	@sh tests/tools/install.sh build
 
+# ---- kernels of the other ISA, compiled crosswise, run by qemu: they need nothing but kernels, base and quant ------------
+ARM_CC   ?= aarch64-linux-gnu-gcc
+ARM_QEMU ?= qemu-aarch64-static
+ARM_B    := build/arm64
+ARM_SRC  := $(wildcard src/base/*.c src/kernels/*.c src/kernels/ref/*.c src/kernels/arm/*.c quant/half.c) tests/kernels/checkkernels.c
+.PHONY: check-arm
+$(ARM_B)/%.o: %.c
+	@mkdir -p $(@D)
+	@$(ARM_CC) -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -I. -ffp-contract=off -O2 $(KERNEL_FLAGS) $(WARN) -Werror \
+	    $(if $(findstring isa_dotprod,$@),-march=armv8.2-a+dotprod) -MMD -MP -c -o $@ $<
+$(ARM_B)/checkkernels: $(ARM_SRC:%.c=$(ARM_B)/%.o)
+	@$(ARM_CC) -static -o $@ $^ -lm -lpthread
+check-arm: $(ARM_B)/checkkernels ## the ARM kernels against the definition, under qemu
+	@$(ARM_QEMU) -cpu max $<
+-include $(ARM_SRC:%.c=$(ARM_B)/%.d)
+
 # ---- fuzzers (clang): make fuzz runs each for FUZZ_SECONDS ---------------------------------------------------------
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_SECONDS ?= 60

@@ -18,6 +18,9 @@ static const isa_set sets[] = {
     {"avx512vnni", B2_CPU_AVX512VNNI, b2_isa_fill_avx512vnni},
     {"avxvnni", B2_CPU_AVXVNNI, b2_isa_fill_avxvnni},
     {"avx2", B2_CPU_AVX2, b2_isa_fill_avx2},
+#elif defined(__aarch64__)
+    {"dotprod", B2_CPU_DOTPROD, b2_isa_fill_dotprod},
+    {"neon", B2_CPU_NEON, b2_isa_fill_neon},
 #endif
     {"scalar", 0, b2_isa_fill_scalar},
 };

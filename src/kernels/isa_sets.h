@@ -13,7 +13,6 @@ void b2_isa_fill_avx512vnni(b2_isa *isa);
 #elif defined(__aarch64__)
 void b2_isa_fill_neon(b2_isa *isa);
 void b2_isa_fill_dotprod(b2_isa *isa);
-void b2_isa_fill_i8mm(b2_isa *isa);
 #endif
 #ifdef B2_HAVE_BLAS
 /* Replaces the matrix products of a table that is already filled. */

@@ -57,17 +57,15 @@ static const probe_set sets[] = {
     op " v9." t ",v12." s ",v13." s "\n" op " v10." t ",v12." s ",v13." s "\n" op " v11." t ",v12." s ",v13." s "\n"
 #define LOOP(name, body)                                                                                               \
     static void name(uint64_t n_turns) {                                                                               \
-        __asm__ volatile(".arch_extension dotprod\n.arch_extension i8mm\n1:\n" body "subs %0,%0,#1\nb.ne 1b\n"         \
+        __asm__ volatile(".arch armv8.6-a\n1:\n" body "subs %0,%0,#1\nb.ne 1b\n"         \
                          : "+r"(n_turns) : : CLOBBER);                                                                 \
     }
 
 LOOP(fma_neon, TWELVE("fmla", "4s", "4s"))
 LOOP(dot_neon, TWELVE("smlal", "4s", "4h"))
 LOOP(dot_sdot, TWELVE("sdot", "4s", "16b"))
-LOOP(dot_smmla, TWELVE("smmla", "4s", "16b"))
 
 static const probe_set sets[] = {
-    {"i8mm", B2_CPU_I8MM, {dot_smmla, 12 * 64}, {fma_neon, 12 * 8}},
     {"dotprod", B2_CPU_DOTPROD, {dot_sdot, 12 * 32}, {fma_neon, 12 * 8}},
     {"neon", B2_CPU_NEON, {dot_neon, 12 * 8}, {fma_neon, 12 * 8}},
 };

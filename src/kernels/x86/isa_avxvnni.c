@@ -5,10 +5,10 @@
 #error "compile this file with its flags (Makefile)"
 #endif
 
-#include "kernels/x86/gemm_walk.h"
 #include "kernels/x86/vec16_avx2.h"
 
 #include "kernels/attend16.h"
+#include "kernels/gemm_walk.h"
 
 /* ---- int8 products ----------------------------------------------------------------------------------------------
  *

@@ -59,6 +59,7 @@ V16_BINARY(v16_min, v16, _mm256_min_ps)
 V16_BINARY(v16i_add, v16i, _mm256_add_epi32)
 V16_BINARY(v16i_sub, v16i, _mm256_sub_epi32)
 V16_BINARY(v16i_and, v16i, _mm256_and_si256)
+V16_BINARY(v16i_or, v16i, _mm256_or_si256)
 V16_BINARY(v16i_max, v16i, _mm256_max_epi32)
 V16_BINARY(v16i_min, v16i, _mm256_min_epi32)
 #undef V16_BINARY
@@ -74,6 +75,14 @@ INLINE v16 v16_relu(v16 v) {
                  _mm256_and_ps(v.b, _mm256_cmp_ps(v.b, zero, _CMP_NLE_UQ))};
 }
 
+INLINE v16i v16i_load_bytes(const int8_t *x) {
+    return (v16i){_mm256_loadu_si256((const __m256i *)(const void *)x), _mm256_loadu_si256((const __m256i *)(const void *)(x + 32))};
+}
+INLINE uint32_t find_zero(__m256i v) {
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(v, _mm256_setzero_si256())));
+}
+/* bit j: lane j is not 0 */
+INLINE uint32_t v16i_find_nonzero(v16i v) { return ~(find_zero(v.a) | find_zero(v.b) << 8) & 0xFFFFu; }
 INLINE v16i v16i_set(int32_t x) { return (v16i){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 INLINE v16i v16_bits(v16 v) { return (v16i){_mm256_castps_si256(v.a), _mm256_castps_si256(v.b)}; }
 INLINE v16 v16_from_bits(v16i v) { return (v16){_mm256_castsi256_ps(v.a), _mm256_castsi256_ps(v.b)}; }

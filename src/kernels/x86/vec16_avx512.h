@@ -49,6 +49,10 @@ INLINE v16 v16_from_bits(v16i a) { return _mm512_castsi512_ps(a); }
 INLINE v16i v16_round(v16 a) { return _mm512_cvtps_epi32(a); } /* to nearest, ties to even */
 INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
 INLINE v16i v16i_sub(v16i a, v16i b) { return _mm512_sub_epi32(a, b); }
+INLINE v16i v16i_or(v16i a, v16i b) { return _mm512_or_si512(a, b); }
+INLINE v16i v16i_load_bytes(const int8_t *x) { return _mm512_loadu_si512(x); }
+/* bit j: lane j is not 0 */
+INLINE uint32_t v16i_find_nonzero(v16i a) { return _mm512_test_epi32_mask(a, a); }
 INLINE v16i v16i_and(v16i a, v16i b) { return _mm512_and_si512(a, b); }
 INLINE v16i v16i_max(v16i a, v16i b) { return _mm512_max_epi32(a, b); }
 INLINE v16i v16i_min(v16i a, v16i b) { return _mm512_min_epi32(a, b); }

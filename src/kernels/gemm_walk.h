@@ -1,4 +1,5 @@
-/* gemm_walk.h: the way through one strip of an int8 product, shared by the instruction sets; the tiles are theirs.
+/* gemm_walk.h: the way through one strip of an int8 product, shared by the instruction sets; the tiles are theirs. A set
+ * includes its vec16 first.
  *
  *   strip of 64 outputs:  for each pair of groups along K           the pair's weights stay in L1, 16 KB
  *                           for each block of rows                  as high as a tile, heights equal within one
@@ -12,7 +13,6 @@
 #include "kernels/isa.h"
 #include "kernels/unroll.h"
 
-#include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -66,7 +66,7 @@ typedef struct line_cursor {
 
 INLINE void prefetch_lines(line_cursor *cursor, size_t n) {
     for (; n > 0; n--) {
-        _mm_prefetch((const char *)cursor->at, _MM_HINT_T1);
+        __builtin_prefetch((const void *)cursor->at, 0, 2);
         cursor->at += LINE_BYTES;
         if (--cursor->n_left > 0) continue;
         cursor->n_left = cursor->panel_lines;
@@ -130,16 +130,14 @@ enum { LIVE_ROWS = 2, LIVE_GROUP = 128, LIVE_AHEAD_GROUPS = 4, LIVE_MASKS_BYTES 
 /* Bit i: the slot of inputs 4 i .. 4 i + 3 of the group is not zero in every row and plane. */
 INLINE uint32_t live_slots(const b2_quantised_rows *rows, size_t g) {
     uint32_t live = 0;
-    for (size_t k = 0; k < LIVE_GROUP; k += 32) {
-        __m256i any = _mm256_setzero_si256();
+    for (size_t k = 0; k < LIVE_GROUP; k += LINE_BYTES) {
+        v16i any = v16i_set(0);
         for (size_t m = 0; m < rows->n_rows; m++) {
             const size_t at = m * rows->stride + g * LIVE_GROUP + k;
-            any = _mm256_or_si256(any, _mm256_loadu_si256((const __m256i *)(const void *)(rows->hi + at)));
-            if (rows->lo != NULL)
-                any = _mm256_or_si256(any, _mm256_loadu_si256((const __m256i *)(const void *)(rows->lo + at)));
+            any = v16i_or(any, v16i_load_bytes(rows->hi + at));
+            if (rows->lo != NULL) any = v16i_or(any, v16i_load_bytes(rows->lo + at));
         }
-        const __m256i zero = _mm256_cmpeq_epi32(any, _mm256_setzero_si256());
-        live |= (~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(zero)) & 0xFFu) << k / 4;
+        live |= v16i_find_nonzero(any) << k / 4;
     }
     return live;
 }
@@ -147,7 +145,7 @@ INLINE uint32_t live_slots(const b2_quantised_rows *rows, size_t g) {
 INLINE void prefetch_live(const int8_t *group, uint32_t live) {
     for (; live != 0; live &= live - 1) {
         const char *slot = (const char *)group + (size_t)__builtin_ctz(live) * COLUMNS * LINE_BYTES;
-        for (int j = 0; j < COLUMNS; j++) _mm_prefetch(slot + j * LINE_BYTES, _MM_HINT_T0);
+        for (int j = 0; j < COLUMNS; j++) __builtin_prefetch(slot + j * LINE_BYTES, 0, 3);
     }
 }
 

@@ -1,0 +1,92 @@
+/* gemm_neon.h: int8 products of the ARM sets, which differ in one word: how four outputs take in four inputs each.
+ *
+ * Tile: ROWS rows x 16 outputs. A line of the file is 4 registers of 4 outputs x 4 inputs, and signed times signed is
+ * what these instructions do: weights are used as they lie in the file, nothing is prepared. */
+#ifndef B2_GEMM_NEON_H
+#define B2_GEMM_NEON_H
+
+#include "kernels/gemm_walk.h"
+
+enum { QUADS = 4, QUAD_BYTES = 16 };
+
+/* A set defines, before it includes this: ROWS; quad_sum, a sum of four outputs; quad_clear, quad_add (which takes in
+ * 4 inputs for each of the 4) and quad_total. */
+
+#define BROADCAST_INPUTS(four) vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t *)(const void *)(four)))
+
+/* y = fma((float)sum, s d, y), the first group onto zeros */
+INLINE void add_quad_to_y(const gemm_tile *t, int row, int quad, int32x4_t sum) {
+    const float32x4_t d = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(t->d + 4 * quad), 16));
+    const float32x4_t sd = vmulq_f32(vdupq_n_f32(t->scale[(size_t)row * t->n_groups]), d);
+    const float32x4_t onto = vld1q_f32(t->before + (size_t)row * t->before_stride + 4 * quad);
+    vst1q_f32(t->y + (size_t)row * B2_GEMM_STRIP + 4 * quad, vfmaq_f32(onto, vcvtq_f32_s32(sum), sd));
+}
+
+/* 128 hi + lo, or hi alone */
+INLINE int32x4_t join_planes(int32x4_t hi, int32x4_t lo) { return vaddq_s32(vshlq_n_s32(hi, 7), lo); }
+
+INLINE void sum_plane(const gemm_tile *t, const int8_t *plane, int first_row, const int n_rows, uint32_t live,
+                      quad_sum sum[][QUADS]) {
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        UNROLL
+        for (int j = 0; j < QUADS; j++) quad_clear(&sum[i][j]);
+    }
+    plane += (size_t)first_row * t->stride;
+    for (size_t slot = 0; slot < t->group / 4; slot++) {
+        if (live != 0xFFFFFFFFu && (live >> slot & 1) == 0) continue;
+        const int8_t *file = t->file + slot * t->slot_bytes;
+        int8x16_t weights[QUADS];
+        UNROLL
+        for (int j = 0; j < QUADS; j++) weights[j] = vld1q_s8(file + j * QUAD_BYTES);
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            const int8x16_t inputs = BROADCAST_INPUTS(plane + (size_t)i * t->stride + 4 * slot);
+            UNROLL
+            for (int j = 0; j < QUADS; j++) quad_add(&sum[i][j], weights[j], inputs);
+        }
+    }
+}
+
+INLINE void run_rows(const gemm_tile *t, int first_row, const int n_rows, uint32_t live) {
+    quad_sum sum[TILE_ROWS][QUADS];
+    int32x4_t hi[TILE_ROWS][QUADS];
+    sum_plane(t, t->hi, first_row, n_rows, live, sum);
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        UNROLL
+        for (int j = 0; j < QUADS; j++) hi[i][j] = quad_total(&sum[i][j]);
+    }
+    if (t->lo != NULL) {
+        sum_plane(t, t->lo, first_row, n_rows, live, sum);
+        UNROLL
+        for (int i = 0; i < n_rows; i++) {
+            UNROLL
+            for (int j = 0; j < QUADS; j++) hi[i][j] = join_planes(hi[i][j], quad_total(&sum[i][j]));
+        }
+    }
+    for (int i = 0; i < n_rows; i++)
+        for (int j = 0; j < QUADS; j++) add_quad_to_y(t, first_row + i, j, hi[i][j]);
+}
+
+/* Rows in tiles of ROWS, those left over one by one. A function for each shape: inside one, tiles spill. */
+static void run_tile_rows(const gemm_tile *t, int first_row, uint32_t live) { run_rows(t, first_row, ROWS, live); }
+static void run_single_row(const gemm_tile *t, int row, uint32_t live) { run_rows(t, row, 1, live); }
+
+static void run_all_rows(const gemm_tile *t, size_t n_rows, uint32_t live) {
+    int row = 0;
+    for (; row + ROWS <= (int)n_rows; row += ROWS) run_tile_rows(t, row, live);
+    for (; row < (int)n_rows; row++) run_single_row(t, row, live);
+}
+
+static void run(const gemm_tile *t, size_t n_rows, bool from_file) {
+    (void)from_file;
+    run_all_rows(t, n_rows, 0xFFFFFFFFu);
+}
+
+static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
+    if (walk_live(rows, w, y, scratch, 1, run_all_rows)) return;
+    walk_strip(rows, w, y, scratch, 1, 1, run);
+}
+
+#endif
