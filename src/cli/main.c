@@ -18,6 +18,7 @@ static const command commands[] = {
     {"ask", "\"QUESTION\" IMAGE...", "answer questions about pictures", b2_cmd_ask},
     {"info", "[FILE]", "what a model file is and needs", b2_cmd_info},
     {"verify", "[FILE]", "compare all its checksums", b2_cmd_verify},
+    {"bench", "", "how fast this machine is, stage by stage", b2_cmd_bench},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
