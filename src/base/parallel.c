@@ -17,7 +17,11 @@
  * time is not missed, and one that it took away holds up one unit. Waiting threads spin for the gap between two regions of
  * a pass, then sleep. Measured with another program on one of two cores: a caption's 19 decode steps take 2.0 s; with
  * OpenMP's team, where every thread must arrive and those that did spin, 4.2 s. Hence OpenMP is the option (OPENMP=1), for
- * programs that use it anyway and want one pool of threads. */
+ * programs that use it anyway and want one pool of threads.
+ *
+ * Nobody sleeps through news: who sleeps says so (n_sleeping, caller_sleeps) and looks again; who has news publishes it and
+ * then asks whether somebody sleeps. That holds only if "publish, then ask" keeps its order, so the publishing is always a
+ * read-modify-write: qemu 7.2 lets a load-acquire overtake a store-release on an x86 host, and both sides slept. */
 struct b2_team {
     int n_threads;
 #ifndef _OPENMP
@@ -112,7 +116,7 @@ static void wait_until_done(b2_team *team) {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++, relax())
         if (atomic_load(&team->n_done) == team->n_units) return;
     pthread_mutex_lock(&team->mutex);
-    atomic_store(&team->caller_sleeps, true);
+    atomic_exchange(&team->caller_sleeps, true);
     while (atomic_load(&team->n_done) < team->n_units) pthread_cond_wait(&team->done, &team->mutex);
     atomic_store(&team->caller_sleeps, false);
     pthread_mutex_unlock(&team->mutex);
@@ -183,7 +187,7 @@ void b2_parallel_for(b2_team *team, size_t n_units, b2_unit_fn *fn, void *contex
     team->n_units = n_units;
     atomic_store(&team->n_done, 0);
     const uint64_t region = (atomic_load(&team->ticket) >> 32) + 1;
-    atomic_store(&team->ticket, region << 32 | n_units);
+    atomic_exchange(&team->ticket, region << 32 | n_units);
     if (atomic_load(&team->n_sleeping) > 0) {
         pthread_mutex_lock(&team->mutex);
         pthread_cond_broadcast(&team->wake);

@@ -2,7 +2,8 @@
 # check_arm.sh: the whole library on the other ISA, compiled crosswise against Debian's arm64 packages in a folder of their
 # own (build/arm64-root), run by qemu: kernels bit for bit, the goldens' committed hashes, parity with transformers.
 #
-#   sh tests/tools/check_arm.sh        needs apt (to download, nothing arm64 is installed), gcc-aarch64-linux-gnu, qemu-user-static
+#   sh tests/tools/check_arm.sh        needs root, apt (to download, nothing arm64 is installed), gcc-aarch64-linux-gnu,
+#                                      qemu-user-static; exit 77 where the packages cannot be had
 set -eu
 cd "$(dirname "$0")/../.."
 root=$PWD/build/arm64-root
@@ -15,8 +16,10 @@ if [ ! -e "$root/.done" ]; then
     had=$(dpkg --print-foreign-architectures | grep -x arm64 || true)
     [ -n "$had" ] || dpkg --add-architecture arm64
     apt-get update -qq
-    (cd build/arm64-debs && for p in $packages; do apt-get download -qq "$p:arm64" 2>/dev/null; done)
+    fetched=yes
+    (cd build/arm64-debs && for p in $packages; do apt-get download -qq "$p:arm64" 2>/dev/null || exit 1; done) || fetched=
     [ -n "$had" ] || { dpkg --remove-architecture arm64; apt-get update -qq; }
+    [ -n "$fetched" ] || { echo "check_arm.sh: Debian's arm64 packages cannot be downloaded here; nothing was tested" >&2; exit 77; }
     for deb in build/arm64-debs/*.deb; do dpkg -x "$deb" "$root"; done
     cp -r /usr/include/stb "$root/usr/include/"
     touch "$root/.done"
