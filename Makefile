@@ -90,6 +90,19 @@ $(B)/%.o: %.c $(FLAG_STAMP)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC    $<';)$(CC) $(BASE_FLAGS) $(CFLAGS) $(EXTRA) -c -o $@ $<
 
+# Texts that are compiled in: each line a string. (build/embedded: the same for every variant.)
+E := build/embedded
+BASE_FLAGS += -I$(E)
+WORD_INC := $(patsubst data/words/%.txt,$(E)/cli/words_%.inc,$(wildcard data/words/*.txt))
+PAGE_INC := $(E)/cli/report_css.inc $(E)/cli/report_js.inc
+embed = mkdir -p $(@D); sed 's/\\/\\\\/g; s/"/\\"/g; s/\t/\\t/g; s/.*/"&\\n"/' $< >$@
+$(E)/cli/words_%.inc: data/words/%.txt
+	@$(embed)
+$(E)/cli/report_%.inc: src/cli/report.%
+	@$(embed)
+$(B)/src/cli/words.o: $(WORD_INC)
+$(B)/src/cli/report.o: $(PAGE_INC)
+
 $(B)/libblip2.a: $(LIB_OBJ)
 	@rm -f $@; ar rcs $@ $(LIB_OBJ)
 $(B)/libblip2.so.0: $(LIB_OBJ)

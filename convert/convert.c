@@ -3,6 +3,7 @@
 #include "convert/config.h"
 #include "convert/encode.h"
 #include "convert/gguf_writer.h"
+#include "convert/loud.h"
 #include "convert/names.h"
 #include "convert/paths.h"
 #include "convert/source.h"
@@ -12,7 +13,6 @@
 #include "quant/gguf.h"
 #include "quant/panel.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ typedef struct job {
     b2_tensor_source *tensors;
     b2_stems stems;
     b2_tokenizer_files tokenizer;
+    b2_loud loud;
     uint8_t *planes; /* per stem */
     b2_encoder *encoder;
     b2_stream *stream;
@@ -103,48 +104,17 @@ static blip2_status read_checkpoint(job *j, blip2_error *err) {
 
 /* ---- activation planes ----------------------------------------------------------------------------------------- */
 
-/* A gain is loud when its largest magnitude is more than 8 times the median: then a few columns of the rows that it
- * makes set the scale for all others, and one plane of 8 bits is too coarse. */
-#define LOUD_GAIN 8.0f
-
-static int compare_floats(const void *a, const void *b) {
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-static blip2_status is_loud(b2_tensor_source *tensors, const b2_stored_tensor *gain, bool *loud, blip2_error *err) {
-    const size_t n = (size_t)gain->n_elements;
-    float *x = malloc(n * sizeof *x);
-    if (x == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory to read tensor %s", gain->name);
-    const blip2_status status = b2_tensor_source_read_f32(tensors, gain, 0, n, x, err);
-    if (status == BLIP2_OK) {
-        for (size_t i = 0; i < n; i++) x[i] = isfinite(x[i]) ? fabsf(x[i]) : 0.0f; /* refused when it is converted */
-        qsort(x, n, sizeof *x, compare_floats);
-        const float median = n % 2 == 1 ? x[n / 2] : 0.5f * (x[n / 2 - 1] + x[n / 2]);
-        *loud = x[n - 1] > LOUD_GAIN * median;
-    }
-    free(x);
-    return status;
-}
-
-/* Of the LayerNorm that feeds this stem, if one does: it stands before it in the file. */
-static bool is_fed_by(b2_tensor_row norm, b2_tensor_row matrix) {
-    return (norm == B2_ROW_VISION_ln1 && matrix == B2_ROW_VISION_attn_qkv) ||
-           (norm == B2_ROW_VISION_ln2 && matrix == B2_ROW_VISION_ffn_up);
-}
-
+/* One for the ViT's matrices, but two for those whose inputs are loud: there the few loud ones set the scale for all others,
+ * and one plane of 8 bits is too coarse. */
 static blip2_status choose_planes(job *j, blip2_error *err) {
+    B2_TRY(b2_loud_find(j->tensors, &j->stems, &j->loud, err));
     j->planes = calloc(j->stems.n, sizeof *j->planes);
     if (j->planes == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for the list of tensors");
     for (size_t i = 0; i < j->stems.n; i++) {
-        const b2_tensor_spec *spec = &j->stems.items[i].spec, *before = i > 0 ? &j->stems.items[i - 1].spec : spec;
-        bool loud = false;
+        const b2_tensor_spec *spec = &j->stems.items[i].spec;
         if (b2_encode_dtype(spec, j->options->type) != B2_DTYPE_I8) continue;
-        j->planes[i] = (uint8_t)spec->planes;
-        if (spec->planes != B2_PLANES_BY_CONVERTER) continue;
-        if (j->options->vision_planes == 0 && is_fed_by(before->row, spec->row))
-            B2_TRY(is_loud(j->tensors, j->stems.items[i - 1].weight[0], &loud, err));
-        j->planes[i] = (uint8_t)(j->options->vision_planes != 0 ? j->options->vision_planes : loud ? 2 : 1);
+        const uint8_t chosen = j->options->vision_planes != 0 ? (uint8_t)j->options->vision_planes : j->loud.of_stem[i] != NULL ? 2 : 1;
+        j->planes[i] = spec->planes == B2_PLANES_BY_CONVERTER ? chosen : (uint8_t)spec->planes;
     }
     return BLIP2_OK;
 }
@@ -245,7 +215,7 @@ static blip2_status write_tensors(job *j, blip2_error *err) {
     const b2_convert_options *o = j->options;
     const uint64_t total_bytes = count_bytes(&j->stems);
     uint64_t done_bytes = 0;
-    B2_TRY(b2_encoder_create(&j->stems, o->type, o->n_threads, o->fidelity != NULL, &j->encoder, err));
+    B2_TRY(b2_encoder_create(&j->stems, &j->loud, o->type, o->n_threads, o->fidelity != NULL, &j->encoder, err));
     B2_TRY(b2_stream_open(j->tensors, &j->stems, &j->stream, err));
     for (;;) {
         const b2_piece *piece;
@@ -279,6 +249,7 @@ blip2_status b2_convert(const b2_convert_options *options, blip2_error *err) {
     b2_encoder_free(j.encoder);
     b2_gguf_writer_abandon(j.writer);
     free(j.planes);
+    b2_loud_free(&j.loud);
     b2_stems_free(&j.stems);
     b2_tokenizer_files_free(&j.tokenizer);
     b2_tensor_source_close(j.tensors);

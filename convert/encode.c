@@ -11,6 +11,8 @@
 enum { UNIT_ELEMENTS = 1 << 16 }; /* what a thread takes at a time of plain rows: 256 KB */
 
 struct b2_encoder {
+    const b2_stems *stems;
+    const b2_loud *loud;
     b2_dtype type;
     b2_team *team;
     bool with_fidelity;
@@ -82,11 +84,13 @@ static bool allocate(b2_encoder *e, const b2_stems *stems, int n_threads) {
     return e->out != NULL && e->scales != NULL && e->scratch != NULL && e->refused != NULL && e->unit_fidelity != NULL;
 }
 
-blip2_status b2_encoder_create(const b2_stems *stems, b2_dtype type, int n_threads, bool with_fidelity,
+blip2_status b2_encoder_create(const b2_stems *stems, const b2_loud *loud, b2_dtype type, int n_threads, bool with_fidelity,
                                b2_encoder **out, blip2_error *err) {
     *out = NULL;
     b2_encoder *e = calloc(1, sizeof *e);
     if (e == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory to convert");
+    e->stems = stems;
+    e->loud = loud;
     e->type = type;
     e->with_fidelity = with_fidelity;
     if (!allocate(e, stems, n_threads)) {
@@ -126,7 +130,8 @@ static bool encode_panel(b2_encoder *e, size_t row, const float *rows, size_t n_
     const size_t panel = row / s->panel, panel_of_matrix = (e->piece->first_row + row) / s->panel;
     int8_t *values = (int8_t *)e->out + panel * s->panel * s->n_in_padded;
     uint16_t *scales = e->scales + panel_of_matrix * s->panel * (s->n_in_padded / s->group);
-    if (!b2_panel_quantise(s, rows, n_rows, values, scales)) return false;
+    const float *loud = e->loud->of_stem[e->piece->stem - e->stems->items];
+    if (!b2_panel_quantise(s, rows, n_rows, loud, values, scales)) return false;
     for (size_t r = 0; e->with_fidelity && r < n_rows; r++) {
         b2_panel_dequantise_row(s, values, scales, r, stored);
         b2_fidelity_add(fidelity, rows + r * s->n_in, stored, s->n_in);

@@ -2,6 +2,7 @@
 #ifndef B2_ENCODE_H
 #define B2_ENCODE_H
 
+#include "convert/loud.h"
 #include "convert/stream.h"
 #include "quant/fidelity.h"
 
@@ -18,8 +19,9 @@ typedef struct b2_encoded {
 /* What a stem's weight becomes: `type` for matrices, F32 for tables and norms. */
 b2_dtype b2_encode_dtype(const b2_tensor_spec *spec, b2_dtype type);
 
-/* type: I8, F16 or F32. with_fidelity: measure what is lost. stems must outlive the encoder. Errors: BLIP2_MEMORY. */
-blip2_status b2_encoder_create(const b2_stems *stems, b2_dtype type, int n_threads, bool with_fidelity,
+/* type: I8, F16 or F32. with_fidelity: measure what is lost. stems and loud must outlive the encoder.
+ * Errors: BLIP2_MEMORY. */
+blip2_status b2_encoder_create(const b2_stems *stems, const b2_loud *loud, b2_dtype type, int n_threads, bool with_fidelity,
                                b2_encoder **out, blip2_error *err);
 void b2_encoder_free(b2_encoder *encoder);
 

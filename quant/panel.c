@@ -29,8 +29,14 @@ static const float *whole_group(const b2_panel_shape *s, const float *row, size_
     return padded;
 }
 
-bool b2_panel_quantise(const b2_panel_shape *s, const float *rows, size_t n_rows, int8_t *values, uint16_t *scales) {
-    float padded[B2_GROUP_LEN];
+static bool has_loud(const float *loud) {
+    for (size_t k = 0; k < B2_GROUP_LEN; k++)
+        if (loud[k] != 0) return true;
+    return false;
+}
+
+bool b2_panel_quantise(const b2_panel_shape *s, const float *rows, size_t n_rows, const float *loud, int8_t *values, uint16_t *scales) {
+    float padded[B2_GROUP_LEN], padded_loud[B2_GROUP_LEN];
     int8_t q[B2_GROUP_LEN];
     bool finite = true;
     if (n_rows < s->panel) {
@@ -41,8 +47,10 @@ bool b2_panel_quantise(const b2_panel_shape *s, const float *rows, size_t n_rows
     for (size_t k = 0; k < s->n_in; k += B2_GROUP_LEN) {
         int8_t *group_values = values + k * s->panel;
         uint16_t *group_scales = scales + k / B2_GROUP_LEN * s->panel;
+        const float *group_loud = loud != NULL ? whole_group(s, loud, k, padded_loud) : NULL;
+        if (group_loud != NULL && !has_loud(group_loud)) group_loud = NULL;
         for (size_t r = 0; r < n_rows; r++) {
-            finite &= b2_group_quantise(whole_group(s, rows + r * s->n_in, k, padded), q, &group_scales[r]);
+            finite &= b2_group_quantise(whole_group(s, rows + r * s->n_in, k, padded), group_loud, q, &group_scales[r]);
             for (size_t i = 0; i < B2_GROUP_LEN; i += 4) memcpy(group_values + i * s->panel + r * 4, q + i, 4);
         }
     }

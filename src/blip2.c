@@ -27,6 +27,7 @@ struct blip2_image {
     size_t size;    /* side in pixels */
     float *pixels;  /* [3][size][size] */
     bool rotated;
+    b2_picture thumbnail; /* empty unless asked for */
 };
 
 struct blip2_session {
@@ -59,6 +60,14 @@ static b2_picture_options picture_options(const blip2_image_options *options) {
     return (b2_picture_options){.apply_exif = options->apply_exif, .max_pixels = options->max_pixels};
 }
 
+/* A copy that fits into side x side pixels and keeps its proportions; never larger than the picture. */
+static blip2_status make_thumbnail(const b2_picture *picture, size_t side, b2_picture *out, blip2_error *err) {
+    const size_t longer = picture->width > picture->height ? picture->width : picture->height;
+    if (side > longer) side = longer;
+    const size_t width = picture->width * side / longer, height = picture->height * side / longer;
+    return b2_picture_resize(picture, width > 0 ? width : 1, height > 0 ? height : 1, out, err);
+}
+
 /* RGB of any size -> the square that the model takes, normalised. */
 static blip2_status prepare_image(const blip2_model *model, const b2_picture *picture, blip2_image **out,
                                   blip2_error *err) {
@@ -84,15 +93,24 @@ static blip2_status prepare_image(const blip2_model *model, const b2_picture *pi
     return BLIP2_OK;
 }
 
+/* A decoded picture, which it frees -> an image. */
+static blip2_status finish_image(const blip2_model *model, b2_picture *picture, const blip2_image_options *options,
+                                 blip2_image **out, blip2_error *err) {
+    blip2_status status = prepare_image(model, picture, out, err);
+    if (status == BLIP2_OK && options != NULL && options->thumbnail_side > 0)
+        status = make_thumbnail(picture, options->thumbnail_side, &(*out)->thumbnail, err);
+    if (status != BLIP2_OK) blip2_image_free(out);
+    b2_picture_free(picture);
+    return status;
+}
+
 blip2_status blip2_image_load(const blip2_model *model, const char *path, const blip2_image_options *options,
                               blip2_image **out, blip2_error *err) {
     const b2_picture_options how = picture_options(options);
     b2_picture picture;
     *out = NULL;
     B2_TRY(b2_picture_load_file(path, &how, &picture, err));
-    const blip2_status status = prepare_image(model, &picture, out, err);
-    b2_picture_free(&picture);
-    return status;
+    return finish_image(model, &picture, options, out, err);
 }
 
 blip2_status blip2_image_load_memory(const blip2_model *model, const uint8_t *bytes, size_t n_bytes, const char *name,
@@ -101,13 +119,12 @@ blip2_status blip2_image_load_memory(const blip2_model *model, const uint8_t *by
     b2_picture picture;
     *out = NULL;
     B2_TRY(b2_picture_load_memory(bytes, n_bytes, name, &how, &picture, err));
-    const blip2_status status = prepare_image(model, &picture, out, err);
-    b2_picture_free(&picture);
-    return status;
+    return finish_image(model, &picture, options, out, err);
 }
 
 void blip2_image_free(blip2_image **image) {
     if (image == NULL || *image == NULL) return;
+    b2_picture_free(&(*image)->thumbnail);
     free((*image)->pixels);
     free(*image);
     *image = NULL;
@@ -115,6 +132,12 @@ void blip2_image_free(blip2_image **image) {
 
 bool blip2_image_rotated(const blip2_image *image) { return image->rotated; }
 const float *blip2_image_pixels(const blip2_image *image) { return image->pixels; }
+
+const uint8_t *blip2_image_thumbnail(const blip2_image *image, size_t *width, size_t *height) {
+    *width = image->thumbnail.width;
+    *height = image->thumbnail.height;
+    return image->thumbnail.rgb;
+}
 
 /* ---- sessions --------------------------------------------------------------------------------------------------- */
 

@@ -92,6 +92,7 @@ typedef struct blip2_model_info {
     uint32_t text_blocks, text_width, text_heads, text_ff;
     float vision_eps, qformer_eps, text_eps;
     int32_t bos_id, stop_id;
+    uint64_t content_hash; /* equal for files of equal content, whatever their name */
 } blip2_model_info;
 
 BLIP2_API void blip2_model_describe(const blip2_model *model, blip2_model_info *info);
@@ -118,6 +119,7 @@ typedef struct blip2_image_options {
     size_t struct_bytes;
     bool apply_exif;   /* default true: turn the picture as its EXIF orientation says (transformers does not) */
     size_t max_pixels; /* default 268435456 (2^28): larger pictures are refused before memory is taken for them */
+    size_t thumbnail_side; /* default 0: none; else a small copy is kept whose longer side has at most so many pixels */
 } blip2_image_options;
 
 BLIP2_API void blip2_image_options_default(blip2_image_options *options);
@@ -137,6 +139,9 @@ BLIP2_API bool blip2_image_rotated(const blip2_image *image);
 
 /* The pixels as the model sees them: [3][image_size][image_size], planes R, G, B. */
 BLIP2_API const float *blip2_image_pixels(const blip2_image *image);
+
+/* The small copy that thumbnail_side asked for, RGB, [*height][*width][3]; it lives as long as the image. NULL without. */
+BLIP2_API const uint8_t *blip2_image_thumbnail(const blip2_image *image, size_t *width, size_t *height);
 
 /* ---- sessions ------------------------------------------------------------------------------------------------- */
 

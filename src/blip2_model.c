@@ -99,6 +99,7 @@ void blip2_model_describe(const blip2_model *model, blip2_model_info *info) {
         .text_blocks = h->text_blocks, .text_width = h->text_width, .text_heads = h->text_heads, .text_ff = h->text_ff,
         .vision_eps = h->vision_eps, .qformer_eps = h->qformer_eps, .text_eps = h->text_eps,
         .bos_id = (int32_t)h->bos_id, .stop_id = (int32_t)h->stop_id,
+        .content_hash = b2_checkpoint_content_hash(c),
     };
 }
 

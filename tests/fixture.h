@@ -94,7 +94,7 @@ static inline void fixture_stem(b2_gguf_writer *w, const b2_tensor_spec *spec, b
         uint16_t *d = malloc(b2_panel_scales_bytes(&s));
         for (size_t first = 0; first < spec->n_out; first += s.panel)
             b2_panel_quantise(&s, values + first * spec->n_in, spec->n_out - first < s.panel ? spec->n_out - first : s.panel,
-                              q + first * s.n_in_padded, d + first * (s.n_in_padded / s.group));
+                              NULL, q + first * s.n_in_padded, d + first * (s.n_in_padded / s.group));
         const uint64_t ne[4] = {4, s.panel, s.n_in_padded / 4, s.n_out_padded / s.panel};
         const uint64_t scale_ne[3] = {s.panel, s.n_in_padded / s.group, s.n_out_padded / s.panel};
         visit(w, name, B2_DTYPE_I8, 4, ne, q, b2_panel_values_bytes(&s), spec->planes == 2 ? 2 : 1);

@@ -113,6 +113,12 @@ const char *b2_checkpoint_string(const b2_checkpoint *c, const char *key) {
     return text == NULL ? NULL : text->data;
 }
 
+uint64_t b2_checkpoint_content_hash(const b2_checkpoint *c) {
+    uint64_t hash; /* a value in the file lies where it lies: unaligned */
+    memcpy(&hash, peek_items(c, B2_KEY_HEADER_HASH, B2_GGUF_U64, false, NULL), sizeof hash);
+    return hash;
+}
+
 /* ---- every byte behind the header, against the hashes in it ----------------------------------------------------- */
 
 static blip2_status verify_tensor(const b2_tensor *t, uint64_t expected, blip2_error *err) {

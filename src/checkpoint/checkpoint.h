@@ -34,6 +34,9 @@ const b2_text *b2_checkpoint_strings(const b2_checkpoint *checkpoint, const char
 const int32_t *b2_checkpoint_i32s(const b2_checkpoint *checkpoint, const char *key, size_t *n);
 const char *b2_checkpoint_string(const b2_checkpoint *checkpoint, const char *key); /* NUL-terminated */
 
+/* The header's hash as stored: it covers every tensor's hash, so equal values mean equal files. */
+uint64_t b2_checkpoint_content_hash(const b2_checkpoint *checkpoint);
+
 /* Reads the whole file: each tensor's hash, and that padding is zero. progress may be NULL; it is called after each
  * tensor. Errors: CHECKSUM, naming the first tensor that differs; FORMAT (an int8 matrix holds -128). */
 blip2_status b2_checkpoint_verify(const b2_checkpoint *checkpoint, blip2_progress_fn *progress, void *context,

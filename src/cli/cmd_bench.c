@@ -185,13 +185,12 @@ static void report(bench *b) {
     work stages[N_STAGES];
     count_work(b, stages);
     const probes p = {median(b->dot, b->n_repeats), median(b->fma, b->n_repeats), median(b->read, b->n_repeats)};
-    double sum = 0, step = 0;
+    double step = 0;
     print_head(b, &p);
     for (int s = 0; s < N_STAGES; s++) {
         const double ms = median(b->ms[s], b->n_repeats);
         print_stage(b, stage_names[s], ms, &stages[s], &p);
         if (s == DECODE) step = ms;
-        else sum += ms;
     }
     const double whole = median(b->whole_ms, b->n_repeats), tokens = step > 0 ? 1e3 * (double)b->batch / step : 0;
     const b2_memory_peak memory = b2_memory_of_process();

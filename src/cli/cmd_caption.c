@@ -8,24 +8,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_QUESTIONS = 64, MAX_BATCH = 256, MAX_NEW_TOKENS = 4096 };
+enum { MAX_BATCH = 256, MAX_NEW_TOKENS = 4096, MAX_JOB_WORKERS = 256 };
 
 enum {
-    OPT_MODEL = 1, OPT_THREADS, OPT_ISA, OPT_BATCH, OPT_OUTPUT, OPT_FORMAT, OPT_TOKENS, OPT_TIMINGS, OPT_NO_EXIF, OPT_NEW_TOKENS,
-    OPT_PROMPT, OPT_QUESTION, OPT_RECURSIVE, OPT_FILES_FROM, OPT_NUL, OPT_CSV, OPT_COLUMN, OPT_QUIET, OPT_VERBOSE, OPT_HELP
+    OPT_MODEL = 1, OPT_THREADS, OPT_ISA, OPT_BATCH, OPT_WORKERS, OPT_OUTPUT, OPT_FORMAT, OPT_TOKENS, OPT_TIMINGS, OPT_NO_EXIF, OPT_NEW_TOKENS,
+    OPT_PROMPT, OPT_QUESTION, OPT_NAME, OPT_RECURSIVE, OPT_FILES_FROM, OPT_NUL, OPT_CSV, OPT_COLUMN, OPT_JSONL, OPT_IMAGE_KEY, OPT_BASE_DIR,
+    OPT_SIDECAR, OPT_EXT, OPT_EXISTING, OPT_OUT_DIR, OPT_REPORT, OPT_RESUME, OPT_RETRY, OPT_TIME_LIMIT, OPT_SHARD, OPT_MATCH, OPT_WORDS,
+    OPT_MATCH_MODE, OPT_QUIET, OPT_VERBOSE, OPT_HELP
 };
 
 #define COMMON_OPTIONS                                                                                                     \
+    {OPT_NAME, 0, "column", "NAME", "names the column of the prompt or question before it"},                              \
     {OPT_MODEL, 'm', "model", "FILE", "the converted model (else $BLIP2_MODEL, else the only *.gguf here)"},              \
     {OPT_OUTPUT, 'o', "output", "FILE", "write there, whole or not at all (default: stdout)"},                             \
-    {OPT_FORMAT, 0, "format", "FORMAT", "text, jsonl, csv or tsv"},                                                        \
+    {OPT_FORMAT, 0, "format", "FORMAT", "text, jsonl, csv, tsv, or imagefolder (a metadata.jsonl)"},                       \
     {OPT_FILES_FROM, 0, "files-from", "FILE", "read paths from FILE, one a line; - is stdin"},                             \
     {OPT_NUL, '0', "null", NULL, "the paths of --files-from end with NUL bytes"},                                          \
     {OPT_RECURSIVE, 'r', "recursive", NULL, "folders with all that is below them"},                                        \
     {OPT_CSV, 0, "csv", "FILE", "read paths from a column of a CSV file"},                                                 \
     {OPT_COLUMN, 0, "image-column", "NAME|N", "which column of --csv: its header or number (default 1)"},                  \
+    {OPT_JSONL, 0, "jsonl", "FILE", "read paths from a file of JSON lines"},                                               \
+    {OPT_IMAGE_KEY, 0, "image-key", "KEY", "which member of --jsonl (default: image)"},                                    \
+    {OPT_BASE_DIR, 0, "base-dir", "DIR", "relative paths begin there (default: here, else beside the list)"},              \
+    {OPT_SIDECAR, 0, "sidecar", NULL, "each text in a file beside its picture: dog.jpg -> dog.txt"},                       \
+    {OPT_EXT, 0, "ext", "EXT", "ending of the sidecars (default: .txt)"},                                                  \
+    {OPT_EXISTING, 0, "existing", "WHAT", "sidecars that are there: skip (default), overwrite, append, prepend"},          \
+    {OPT_OUT_DIR, 0, "out-dir", "DIR", "sidecars below DIR, in the pictures' folders"},                                    \
+    {OPT_REPORT, 0, "report", "FILE.html", "a page with thumbnails and answers, readable anywhere"},                       \
+    {OPT_MATCH, 0, "match", "LISTS", "columns with the words found: colors,textures,patterns,materials or all"},           \
+    {OPT_WORDS, 0, "words", "[NAME=]FILE", "another list of words, one a line; again for more"},                           \
+    {OPT_MATCH_MODE, 0, "match-mode", "MODE", "word (default) or substring"},                                              \
+    {OPT_RESUME, 0, "resume", NULL, "go on where the same command was interrupted (needs -o)"},                            \
+    {OPT_RETRY, 0, "retry-failed", NULL, "with --resume: once more those that failed"},                                    \
+    {OPT_TIME_LIMIT, 0, "time-limit", "TIME", "stop in time, exit 75: 55m, 1h30m, 3600s"},                                 \
+    {OPT_SHARD, 0, "shard", "I/N|auto", "only pictures whose index mod N is I; auto: from Slurm, OpenMPI or PMI"},         \
     {OPT_NEW_TOKENS, 'n', "max-new-tokens", "N", "at most so many tokens an answer (default 20)"},                         \
     {OPT_BATCH, 0, "batch", "N", "pictures that share each reading of the weights (default: 1 for one, 8 for more)"},      \
+    {OPT_WORKERS, 0, "workers", "N", "sessions that share the threads (default: one for each 8 threads)"},                 \
     {OPT_THREADS, 't', "threads", "N", "(default: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else one per core)"},              \
     {OPT_ISA, 0, "isa", "NAME", "int8 kernels: see blip2 info (default: the fastest)"},                                    \
     {OPT_NO_EXIF, 0, "no-exif", NULL, "ignore the EXIF orientation, as transformers does"},                                \
@@ -37,15 +56,18 @@ enum {
     {0, 0, NULL, NULL, NULL}
 
 static const b2_option caption_options[] = {
-    {OPT_PROMPT, 'p', "prompt", "TEXT", "raw text that the caption continues, never altered"}, COMMON_OPTIONS};
+    {OPT_PROMPT, 'p', "prompt", "TEXT", "raw text that the caption continues, never altered; again for more"},
+    {OPT_QUESTION, 'q', "question", "TEXT", "a question beside the caption, after one look; again for more"},
+    COMMON_OPTIONS};
 static const b2_option ask_options[] = {
-    {OPT_QUESTION, 'q', "question", "TEXT", "a question, again for more; then every argument is a picture"}, COMMON_OPTIONS};
+    {OPT_QUESTION, 'q', "question", "TEXT", "a question, again for more; then every argument is a picture"},
+    {OPT_PROMPT, 'p', "prompt", "TEXT", "raw text to be continued, never altered; empty: a plain caption"},
+    COMMON_OPTIONS};
 
 typedef struct parsed {
     b2_job_options job;
     b2_inputs inputs;
-    const char *questions[MAX_QUESTIONS];
-    const char *csv, *column, *files_from;
+    const char *csv, *column, *files_from, *jsonl, *image_key, *shard;
     bool is_nul, is_recursive, wants_help;
     const char **positionals; /* into argv */
     size_t n_positionals;
@@ -53,16 +75,18 @@ typedef struct parsed {
 
 /* ---- options ---------------------------------------------------------------------------------------------------------- */
 
-static bool take_format(b2_args *args, const char *value, b2_job_options *job) {
-    static const char *const names[] = {"text", "jsonl", "csv", "tsv"};
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(value, names[i]) != 0) continue;
-        job->format = (b2_format)i;
-        job->has_format = true;
-        return true;
-    }
-    snprintf(args->error, sizeof args->error, "--format: expected text, jsonl, csv or tsv, got '%s'", value);
+static bool refuse(b2_args *args, const char *option, const char *expected, const char *value) {
+    snprintf(args->error, sizeof args->error, "--%s: expected %s, got '%s'", option, expected, value);
     return false;
+}
+
+static bool take_format(b2_args *args, const char *value, b2_spec *spec) {
+    for (int i = 0; i < B2_N_FORMATS; i++) {
+        if (strcmp(value, b2_format_name((b2_format)i)) != 0) continue;
+        spec->format = (b2_format)i;
+        return spec->has_format = true;
+    }
+    return refuse(args, "format", "text, jsonl, csv, tsv or imagefolder", value);
 }
 
 static bool take_number(b2_args *args, const char *name, const char *value, long high, size_t *out) {
@@ -72,35 +96,101 @@ static bool take_number(b2_args *args, const char *name, const char *value, long
     return true;
 }
 
+/* "1h30m", "55m", "90s", "90". */
+static bool take_seconds(b2_args *args, const char *value, double *seconds) {
+    *seconds = 0;
+    for (const char *at = value; *at != '\0';) {
+        char *end;
+        const double number = *at >= '0' && *at <= '9' ? strtod(at, &end) : -1;
+        if (number < 0) return refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
+        const double unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' || *end == '\0' ? 1 : 0;
+        if (unit == 0) return refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
+        *seconds += number * unit;
+        at = *end == '\0' ? end : end + 1;
+    }
+    return *seconds > 0 || refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
+}
+
+static bool take_ask(b2_args *args, b2_spec *spec, const char *prompt, const char *question) {
+    if (spec->n_asks == B2_MAX_ASKS - 1) {
+        snprintf(args->error, sizeof args->error, "at most %d prompts and questions", B2_MAX_ASKS - 1);
+        return false;
+    }
+    spec->asks[spec->n_asks++] = (b2_ask){.prompt = prompt, .question = question};
+    return true;
+}
+
+static bool take_column_name(b2_args *args, b2_spec *spec, const char *value) {
+    if (spec->n_asks > 0) {
+        spec->asks[spec->n_asks - 1].column = value;
+        return true;
+    }
+    snprintf(args->error, sizeof args->error, "--column %s: stands behind the -p or -q whose column it names", value);
+    return false;
+}
+
+static bool take_words(b2_args *args, b2_spec *spec, const char *value) {
+    if (spec->n_word_files == B2_MAX_WORD_FILES) {
+        snprintf(args->error, sizeof args->error, "--words: at most %d of them", B2_MAX_WORD_FILES);
+        return false;
+    }
+    spec->word_files[spec->n_word_files++] = value;
+    return true;
+}
+
+static bool take_what(b2_args *args, int id, const char *value, parsed *p) {
+    b2_spec *spec = &p->job.spec;
+    switch (id) {
+    case OPT_FORMAT: return take_format(args, value, spec);
+    case OPT_NEW_TOKENS: return take_number(args, "max-new-tokens", value, MAX_NEW_TOKENS, &spec->n_new_tokens);
+    case OPT_PROMPT: return take_ask(args, spec, value, NULL);
+    case OPT_QUESTION: return take_ask(args, spec, NULL, value);
+    case OPT_NAME: return take_column_name(args, spec, value);
+    case OPT_NO_EXIF: spec->apply_exif = false; return true;
+    case OPT_TOKENS: return spec->wants_tokens = true;
+    case OPT_TIMINGS: return spec->wants_timings = true;
+    case OPT_MATCH: spec->match_lists = value; return true;
+    case OPT_WORDS: return take_words(args, spec, value);
+    case OPT_MATCH_MODE:
+        spec->match_mode = strcmp(value, "substring") == 0 ? B2_MATCH_SUBSTRING : B2_MATCH_WORD;
+        return spec->match_mode == B2_MATCH_SUBSTRING || strcmp(value, "word") == 0 || refuse(args, "match-mode", "word or substring", value);
+    default: return p->wants_help = true;
+    }
+}
+
 static bool take_option(b2_args *args, int id, const char *value, parsed *p) {
+    b2_job_options *job = &p->job;
     size_t number = 0;
     switch (id) {
-    case OPT_MODEL: p->job.model_path = value; return true;
-    case OPT_OUTPUT: p->job.output_path = value; return true;
-    case OPT_FORMAT: return take_format(args, value, &p->job);
+    case OPT_MODEL: job->model_path = value; return true;
+    case OPT_OUTPUT: job->output_path = value; return true;
     case OPT_FILES_FROM: p->files_from = value; return true;
     case OPT_NUL: return p->is_nul = true;
     case OPT_RECURSIVE: return p->is_recursive = true;
     case OPT_CSV: p->csv = value; return true;
     case OPT_COLUMN: p->column = value; return true;
-    case OPT_NEW_TOKENS: return take_number(args, "max-new-tokens", value, MAX_NEW_TOKENS, &p->job.n_new_tokens);
-    case OPT_BATCH: return take_number(args, "batch", value, MAX_BATCH, &p->job.batch);
+    case OPT_JSONL: p->jsonl = value; return true;
+    case OPT_IMAGE_KEY: p->image_key = value; return true;
+    case OPT_BASE_DIR: p->inputs.base_folder = value; return true;
+    case OPT_SIDECAR: return job->sidecar.is_wanted = true;
+    case OPT_EXT: job->sidecar.extension = value; return true;
+    case OPT_EXISTING: return b2_existing_from_name(value, &job->sidecar.existing) || refuse(args, "existing", "skip, overwrite, append or prepend", value);
+    case OPT_OUT_DIR: job->sidecar.out_folder = value; return true;
+    case OPT_REPORT: job->report_path = value; return job->spec.wants_thumbnails = true;
+    case OPT_RESUME: return job->is_resumed = true;
+    case OPT_RETRY: return job->retries_failed = true;
+    case OPT_TIME_LIMIT: return take_seconds(args, value, &job->time_limit_seconds);
+    case OPT_SHARD: p->shard = value; return true;
+    case OPT_BATCH: return take_number(args, "batch", value, MAX_BATCH, &job->batch);
+    case OPT_WORKERS: return take_number(args, "workers", value, MAX_JOB_WORKERS, &job->n_workers);
     case OPT_THREADS:
         if (!take_number(args, "threads", value, 256, &number)) return false;
-        p->job.n_threads = (int)number;
+        job->n_threads = (int)number;
         return true;
-    case OPT_ISA: p->job.isa = value; return true;
-    case OPT_NO_EXIF: p->job.apply_exif = false; return true;
-    case OPT_TOKENS: return p->job.wants_tokens = true;
-    case OPT_TIMINGS: return p->job.wants_timings = true;
-    case OPT_VERBOSE: return p->job.is_verbose = true;
-    case OPT_QUIET: return p->job.is_quiet = true;
-    case OPT_PROMPT: p->job.prompt = value; return true;
-    case OPT_QUESTION:
-        if (p->job.n_questions < MAX_QUESTIONS) p->questions[p->job.n_questions++] = value;
-        else snprintf(args->error, sizeof args->error, "--question: at most %d of them", MAX_QUESTIONS);
-        return args->error[0] == '\0';
-    default: return p->wants_help = true;
+    case OPT_ISA: job->isa = value; return true;
+    case OPT_VERBOSE: return job->is_verbose = true;
+    case OPT_QUIET: return job->is_quiet = true;
+    default: return take_what(args, id, value, p);
     }
 }
 
@@ -117,55 +207,88 @@ static bool parse(b2_args *args, parsed *p) {
 
 /* ---- what belongs together ----------------------------------------------------------------------------------------------- */
 
-/* The first sentence that forbids this combination, or NULL. */
-static const char *find_conflict(const parsed *p, bool is_ask) {
+static const char *find_list_conflict(const parsed *p) {
     const bool has_pictures = p->n_positionals > 0, reads_list_from_stdin = p->files_from != NULL && strcmp(p->files_from, "-") == 0;
-    if (is_ask && p->job.n_questions == 0) return "no question: blip2 ask \"QUESTION\" IMAGE..., or -q QUESTION";
-    if (has_pictures + (p->files_from != NULL) + (p->csv != NULL) == 0) return "no pictures: name files or folders, --files-from or --csv";
-    if (p->csv != NULL && (has_pictures || p->files_from != NULL)) return "--csv cannot be mixed with other pictures";
+    const int n_tables = (p->csv != NULL) + (p->jsonl != NULL);
+    if (has_pictures + (p->files_from != NULL) + n_tables == 0) return "no pictures: name files or folders, --files-from, --csv or --jsonl";
+    if (p->csv != NULL && (has_pictures || p->files_from != NULL || p->jsonl != NULL)) return "--csv cannot be mixed with other pictures";
+    if (p->jsonl != NULL && (has_pictures || p->files_from != NULL)) return "--jsonl cannot be mixed with other pictures";
     if (p->column != NULL && p->csv == NULL) return "--image-column needs --csv";
+    if (p->image_key != NULL && p->jsonl == NULL) return "--image-key needs --jsonl";
     if (p->is_nul && p->files_from == NULL) return "-0 needs --files-from";
     if (reads_list_from_stdin && p->inputs.has_stdin_picture) return "stdin cannot be both the list and a picture";
     return NULL;
 }
 
+/* The first sentence that forbids this combination, or NULL. */
+static const char *find_conflict(const parsed *p) {
+    const b2_job_options *job = &p->job;
+    const bool has_sidecar_options = job->sidecar.extension != NULL || job->sidecar.out_folder != NULL || job->sidecar.existing != B2_EXISTING_SKIP;
+    if (job->spec.n_asks == 0) return "no question: blip2 ask \"QUESTION\" IMAGE..., or -q QUESTION";
+    if (has_sidecar_options && !job->sidecar.is_wanted) return "--ext, --existing and --out-dir need --sidecar";
+    if (job->is_resumed && job->output_path == NULL) return "--resume needs -o FILE: what went to stdout cannot be continued";
+    if (job->retries_failed && !job->is_resumed) return "--retry-failed needs --resume";
+    if (job->spec.format == B2_FORMAT_IMAGEFOLDER && job->output_path == NULL) return "--format imagefolder needs -o FOLDER/metadata.jsonl";
+    if (p->inputs.has_stdin_picture && job->sidecar.is_wanted) return "a picture on stdin has no place for a sidecar";
+    return find_list_conflict(p);
+}
+
 static blip2_status collect_inputs(parsed *p, blip2_error *err) {
     for (size_t i = 0; i < p->n_positionals; i++) B2_TRY(b2_inputs_add_path(&p->inputs, p->positionals[i], p->is_recursive, err));
-    if (p->csv != NULL) B2_TRY(b2_inputs_add_csv(&p->inputs, p->csv, p->column, err));
+    if (p->shard != NULL) B2_TRY(b2_shard_parse(p->shard, &p->job.shard, err));
     return BLIP2_OK;
 }
 
-static void warn_about_prompt(const parsed *p) {
-    const size_t len = p->job.prompt != NULL ? strlen(p->job.prompt) : 0;
-    if (len > 0 && p->job.prompt[len - 1] == ' ')
-        b2_say("warning: the prompt ends with a space, which the model's word pieces bring themselves; answers get worse");
+static blip2_status collect_lists(parsed *p, blip2_error *err) {
+    if (p->csv != NULL) B2_TRY(b2_inputs_add_csv(&p->inputs, p->csv, p->column, err));
+    if (p->jsonl != NULL) B2_TRY(b2_inputs_add_jsonl(&p->inputs, p->jsonl, p->image_key != NULL ? p->image_key : "image", err));
+    return p->files_from != NULL ? b2_inputs_add_list(&p->inputs, p->files_from, p->is_nul ? B2_LIST_NUL : B2_LIST_LINES, err) : BLIP2_OK;
+}
+
+static void warn_about_prompts(const b2_spec *spec) {
+    for (size_t i = 0; i < spec->n_asks; i++) {
+        const char *prompt = spec->asks[i].prompt;
+        const size_t len = prompt != NULL ? strlen(prompt) : 0;
+        if (len > 0 && prompt[len - 1] == ' ')
+            b2_say("warning: the prompt ends with a space, which the model's word pieces bring themselves; answers get worse");
+    }
+}
+
+/* ask's first argument is its question unless -q or -p bring one; caption captions, unless prompts say what. */
+static void complete_asks(bool is_ask, parsed *p) {
+    b2_spec *spec = &p->job.spec;
+    bool has_prompt = false;
+    for (size_t i = 0; i < spec->n_asks; i++) has_prompt |= spec->asks[i].prompt != NULL;
+    if (is_ask && spec->n_asks == 0 && p->n_positionals > 0) {
+        spec->asks[spec->n_asks++] = (b2_ask){.question = p->positionals[0]};
+        p->positionals++;
+        p->n_positionals--;
+    } else if (!is_ask && !has_prompt) {
+        memmove(&spec->asks[1], &spec->asks[0], spec->n_asks * sizeof spec->asks[0]);
+        spec->asks[0] = (b2_ask){0};
+        spec->n_asks++;
+    }
 }
 
 static int run(const char *command, bool is_ask, parsed *p) {
     blip2_error err;
-    if (is_ask && p->job.n_questions == 0 && p->n_positionals > 0) {
-        p->questions[p->job.n_questions++] = p->positionals[0];
-        p->positionals++;
-        p->n_positionals--;
-    }
-    p->job.questions = p->questions;
+    complete_asks(is_ask, p);
     if (collect_inputs(p, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
-    const char *conflict = find_conflict(p, is_ask);
+    const char *conflict = find_conflict(p);
     if (conflict != NULL) return b2_fail_usage(command, "%s", conflict);
-    if (p->files_from != NULL && b2_inputs_add_list(&p->inputs, p->files_from, p->is_nul ? B2_LIST_NUL : B2_LIST_LINES, &err) != BLIP2_OK)
-        return b2_fail_with(&err, B2_EXIT_FILES);
+    if (collect_lists(p, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     if (p->inputs.n == 0) {
         b2_say("no pictures found");
         return B2_EXIT_FILES;
     }
-    warn_about_prompt(p);
+    warn_about_prompts(&p->job.spec);
     return b2_job_run(&p->inputs, &p->job);
 }
 
 static int caption_or_ask(int argc, char **argv, bool is_ask) {
     const b2_option *options = is_ask ? ask_options : caption_options;
     b2_args args = {.options = options, .argc = argc, .argv = argv, .at = 1};
-    parsed p = {.job = {.n_new_tokens = 20, .apply_exif = true}};
+    parsed p = {.job = {.spec = {.n_new_tokens = 20, .apply_exif = true}}};
     const char **positionals = calloc((size_t)argc + 1, sizeof *positionals);
     if (positionals == NULL) return B2_EXIT_MEMORY;
     p.positionals = positionals;

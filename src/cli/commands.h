@@ -8,5 +8,7 @@ int b2_cmd_ask(int argc, char **argv);
 int b2_cmd_info(int argc, char **argv);
 int b2_cmd_verify(int argc, char **argv);
 int b2_cmd_bench(int argc, char **argv);
+int b2_cmd_match(int argc, char **argv);
+int b2_cmd_merge(int argc, char **argv);
 
 #endif

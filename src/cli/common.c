@@ -81,13 +81,13 @@ int b2_choose_threads(int from_option) {
     return from_openmp > 0 ? from_openmp : positive_environment("SLURM_CPUS_PER_TASK");
 }
 
-void b2_warn_when_paging(const blip2_model *model, const blip2_session_options *options) {
+void b2_warn_when_paging(const blip2_model *model, const blip2_session_options *options, size_t n_sessions) {
     blip2_model_info info = {.struct_bytes = sizeof info};
     blip2_memory memory = {.struct_bytes = sizeof memory};
     blip2_model_describe(model, &info);
     const b2_memory_state state = b2_memory_available();
     if (state.available_bytes == 0 || blip2_session_measure(model, options, &memory, NULL) != BLIP2_OK) return;
-    const uint64_t needed = info.file_bytes + memory.total;
+    const uint64_t own_bytes = memory.total * n_sessions, needed = info.file_bytes + own_bytes;
     if (needed <= state.available_bytes) return;
     b2_say("warning: the model (%.1f GB) and its work space (%.2f GB) exceed the memory available%s (%.1f GB): parts of the file "
            "will be read again and again, which is slow", (double)info.file_bytes * 1e-9, (double)memory.total * 1e-9,

@@ -33,8 +33,8 @@ int b2_open_model(const char *path, blip2_model **model);
 /* -t (0: not given), else OMP_NUM_THREADS, else SLURM_CPUS_PER_TASK, else 0: the library chooses. */
 int b2_choose_threads(int from_option);
 
-/* Says once when the file and what the session needs do not fit the memory that is available. */
-void b2_warn_when_paging(const blip2_model *model, const blip2_session_options *options);
+/* Says once when the file and what n_sessions such sessions need do not fit the memory that is available. */
+void b2_warn_when_paging(const blip2_model *model, const blip2_session_options *options, size_t n_sessions);
 
 /* ---- signals ---- */
 

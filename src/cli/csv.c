@@ -1,47 +1,19 @@
 #include "cli/csv.h"
 
-#include <errno.h>
+#include "cli/files.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CSV_MAX_BYTES = 1 << 30 };
-
 /* ---- loading ---------------------------------------------------------------------------------------------------- */
-
-static blip2_status read_stream(FILE *file, const char *path, char **bytes, size_t *n_bytes, blip2_error *err) {
-    size_t capacity = 1 << 16, n = 0, got;
-    char *buffer = malloc(capacity);
-    while (buffer != NULL && (got = fread(buffer + n, 1, capacity - n, file)) > 0) {
-        n += got;
-        if (n < capacity) continue;
-        if (capacity >= CSV_MAX_BYTES) {
-            free(buffer);
-            return b2_fail(err, BLIP2_LIMIT, "%s: larger than 1 GiB", path);
-        }
-        char *larger = realloc(buffer, capacity *= 2);
-        if (larger == NULL) free(buffer);
-        buffer = larger;
-    }
-    if (buffer == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", path);
-    if (ferror(file)) {
-        free(buffer);
-        return b2_fail(err, BLIP2_IO, "%s: cannot be read: %s", path, strerror(errno));
-    }
-    *bytes = buffer;
-    *n_bytes = n;
-    return BLIP2_OK;
-}
 
 blip2_status b2_csv_load(const char *path, b2_csv *csv, blip2_error *err) {
     *csv = (b2_csv){0};
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", path, strerror(errno));
     char *bytes = NULL;
     size_t n_bytes = 0;
-    const blip2_status status = read_stream(file, path, &bytes, &n_bytes, err);
-    fclose(file);
-    return status == BLIP2_OK ? b2_csv_parse(bytes, n_bytes, path, csv, err) : status;
+    B2_TRY(b2_read_whole(path, &bytes, &n_bytes, err));
+    return b2_csv_parse(bytes, n_bytes, path, csv, err);
 }
 
 /* ---- parsing ------------------------------------------------------------------------------------------------------ */
@@ -175,4 +147,28 @@ blip2_status b2_csv_find_column(const b2_csv *csv, const char *name, size_t *col
     return fail_column(csv, name, err);
 }
 
-bool b2_csv_needs_quotes(const char *value) { return strpbrk(value, ",\"\r\n") != NULL; }
+/* ---- writing -------------------------------------------------------------------------------------------------------- */
+
+void b2_csv_write_row(const b2_csv *csv, size_t row, FILE *out) {
+    const size_t n_columns = csv->row_start[1], n_cells = csv->row_start[row + 1] - csv->row_start[row];
+    const size_t n = n_cells > n_columns ? n_cells : n_columns;
+    for (size_t c = 0; c < n; c++) {
+        const b2_text cell = b2_csv_cell(csv, row, c);
+        if (c > 0) putc(',', out);
+        fwrite(cell.data, 1, cell.len, out);
+    }
+}
+
+void b2_csv_write_value(const char *value, bool behind_comma, FILE *out) {
+    if (behind_comma) putc(',', out);
+    if (strpbrk(value, ",\"\r\n") == NULL) {
+        fputs(value, out);
+        return;
+    }
+    putc('"', out);
+    for (; *value != '\0'; value++) {
+        if (*value == '"') putc('"', out);
+        putc(*value, out);
+    }
+    putc('"', out);
+}

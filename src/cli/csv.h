@@ -6,6 +6,8 @@
 #include "base/status.h"
 #include "base/text.h"
 
+#include <stdio.h>
+
 typedef struct b2_csv {
     char *bytes;       /* the file; cells point into it */
     b2_text *cells;    /* all cells, row after row, raw */
@@ -15,7 +17,7 @@ typedef struct b2_csv {
     bool had_bom;
 } b2_csv;
 
-/* Errors: BLIP2_IO, BLIP2_FORMAT (no header, a quote that never ends, NUL bytes), BLIP2_LIMIT (1 GiB), BLIP2_MEMORY. */
+/* path "-": stdin. Errors: BLIP2_IO, BLIP2_FORMAT (no header, a quote that never ends, NUL bytes), BLIP2_LIMIT (1 GiB), BLIP2_MEMORY. */
 blip2_status b2_csv_load(const char *path, b2_csv *csv, blip2_error *err);
 /* The same of bytes from malloc, which the csv takes over; name is for messages. */
 blip2_status b2_csv_parse(char *bytes, size_t n_bytes, const char *name, b2_csv *csv, blip2_error *err);
@@ -30,7 +32,9 @@ char *b2_csv_value(b2_text raw);
 /* A column by its header or its number (from 1). BLIP2_ARGUMENT with the headers that there are. */
 blip2_status b2_csv_find_column(const b2_csv *csv, const char *name, size_t *column, blip2_error *err);
 
-/* Whether a value must be quoted to come back as itself. */
-bool b2_csv_needs_quotes(const char *value);
+/* A row's cells as they were, as many as the header has (or more, where the row has more). */
+void b2_csv_write_row(const b2_csv *csv, size_t row, FILE *out);
+/* A value, quoted where it must be; behind a comma unless it is the first of its line. */
+void b2_csv_write_value(const char *value, bool behind_comma, FILE *out);
 
 #endif

@@ -1,13 +1,17 @@
 #include "cli/inputs.h"
 
+#include "cli/files.h"
+
 #include <dirent.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 static blip2_status append(b2_inputs *inputs, const char *path, blip2_error *err) {
     if (inputs->n == inputs->capacity) {
@@ -97,6 +101,7 @@ blip2_status b2_inputs_add_path(b2_inputs *inputs, const char *path, bool recurs
 blip2_status b2_inputs_add_list(b2_inputs *inputs, const char *path, int kind, blip2_error *err) {
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     if (file == NULL) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    inputs->list_path = path;
     char *line = NULL;
     size_t capacity = 0;
     blip2_status status = BLIP2_OK;
@@ -104,6 +109,7 @@ blip2_status b2_inputs_add_list(b2_inputs *inputs, const char *path, int kind, b
         if (kind == B2_LIST_LINES)
             while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = '\0';
         if (line[0] != '\0') status = append(inputs, line, err);
+        else inputs->n_blank++;
     }
     if (status == BLIP2_OK && ferror(file)) status = b2_fail(err, BLIP2_IO, "%s: cannot be read: %s", path, strerror(errno));
     free(line);
@@ -115,6 +121,9 @@ blip2_status b2_inputs_add_csv(b2_inputs *inputs, const char *path, const char *
     size_t at = 0;
     B2_TRY(b2_csv_load(path, &inputs->csv, err));
     inputs->has_csv = true;
+    inputs->column = column;
+    inputs->list_path = path;
+    inputs->n_blank = inputs->csv.n_blank;
     if (column != NULL) {
         const blip2_status status = b2_csv_find_column(&inputs->csv, column, &at, err);
         if (status != BLIP2_OK) {
@@ -131,17 +140,94 @@ blip2_status b2_inputs_add_csv(b2_inputs *inputs, const char *path, const char *
     return BLIP2_OK;
 }
 
+/* ---- JSON lines ----------------------------------------------------------------------------------------------------- */
+
+static blip2_status add_json_line(b2_inputs *inputs, const char *name, size_t number, b2_text line, const char *key, blip2_error *err) {
+    json_error_t why;
+    json_t *object = json_loadb(line.data, line.len, 0, &why);
+    const char *path = json_string_value(json_object_get(object, key));
+    blip2_status status;
+    if (object == NULL) status = b2_fail(err, BLIP2_FORMAT, "%s: line %zu is no JSON: %s", name, number, why.text);
+    else if (path == NULL) status = b2_fail(err, BLIP2_FORMAT, "%s: line %zu has no text \"%s\" (--image-key names the member with the path)", name, number, key);
+    else status = append(inputs, path, err);
+    json_decref(object);
+    return status;
+}
+
+static blip2_status add_json_lines(b2_inputs *inputs, const char *name, size_t n_bytes, const char *key, blip2_error *err) {
+    const char *at = inputs->line_bytes, *end = at + n_bytes;
+    size_t capacity = 0;
+    for (size_t number = 1; at < end; number++) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        b2_text line = {at, (size_t)((newline != NULL ? newline : end) - at)};
+        at = newline != NULL ? newline + 1 : end;
+        while (line.len > 0 && (line.data[line.len - 1] == '\r' || line.data[line.len - 1] == ' ')) line.len--;
+        if (line.len == 0) {
+            inputs->n_blank++;
+            continue;
+        }
+        if (inputs->n == capacity) {
+            b2_text *larger = realloc(inputs->lines, (capacity = capacity > 0 ? 2 * capacity : 256) * sizeof *larger);
+            if (larger == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", name);
+            inputs->lines = larger;
+        }
+        inputs->lines[inputs->n] = line;
+        B2_TRY(add_json_line(inputs, name, number, line, key, err));
+    }
+    return BLIP2_OK;
+}
+
+blip2_status b2_inputs_add_jsonl(b2_inputs *inputs, const char *path, const char *key, blip2_error *err) {
+    size_t n_bytes = 0;
+    inputs->list_path = path;
+    inputs->column = key;
+    B2_TRY(b2_read_whole(path, &inputs->line_bytes, &n_bytes, err));
+    return add_json_lines(inputs, path, n_bytes, key, err);
+}
+
 void b2_inputs_free(b2_inputs *inputs) {
     for (size_t i = 0; i < inputs->n; i++) free(inputs->paths[i]);
     free(inputs->paths);
+    free(inputs->lines);
+    free(inputs->line_bytes);
     b2_csv_free(&inputs->csv);
     *inputs = (b2_inputs){0};
 }
 
-char *b2_inputs_resolve(const char *path) {
-    char *resolved = strdup(path);
-    if (resolved == NULL || strchr(path, '\\') == NULL || access(path, F_OK) == 0) return resolved;
-    for (char *s = resolved; *s != '\0'; s++)
+/* ---- what a path means ------------------------------------------------------------------------------------------------ */
+
+/* The path, or the path with slashes for backslashes, below folder (NULL: as it is), when it exists. */
+static char *find_below(const char *folder, const char *path) {
+    char *candidate = folder != NULL ? b2_path_join(folder, path) : strdup(path);
+    if (candidate == NULL || access(candidate, F_OK) == 0) return candidate;
+    for (char *s = candidate; *s != '\0'; s++)
         if (*s == '\\') *s = '/';
-    return resolved;
+    if (access(candidate, F_OK) == 0) return candidate;
+    free(candidate);
+    return NULL;
+}
+
+char *b2_inputs_resolve(const b2_inputs *inputs, const char *path) {
+    const bool is_absolute = path[0] == '/';
+    char *found = NULL;
+    if (inputs->base_folder != NULL && !is_absolute) {
+        found = find_below(inputs->base_folder, path);
+        return found != NULL ? found : b2_path_join(inputs->base_folder, path);
+    }
+    found = find_below(NULL, path);
+    if (found == NULL && !is_absolute && inputs->list_path != NULL && strcmp(inputs->list_path, "-") != 0) {
+        char *folder = b2_path_folder(inputs->list_path);
+        if (folder != NULL) found = find_below(folder, path);
+        free(folder);
+    }
+    return found != NULL ? found : strdup(path);
+}
+
+uint64_t b2_inputs_hash(const b2_inputs *inputs) {
+    uint64_t hash = inputs->base_folder != NULL ? XXH3_64bits(inputs->base_folder, strlen(inputs->base_folder)) : 0;
+    for (size_t i = 0; i < inputs->n; i++) hash = XXH3_64bits_withSeed(inputs->paths[i], strlen(inputs->paths[i]), hash);
+    for (size_t i = 0; inputs->lines != NULL && i < inputs->n; i++) hash = XXH3_64bits_withSeed(inputs->lines[i].data, inputs->lines[i].len, hash);
+    for (size_t i = 0; inputs->has_csv && i < inputs->csv.row_start[inputs->csv.n_rows]; i++)
+        hash = XXH3_64bits_withSeed(inputs->csv.cells[i].data, inputs->csv.cells[i].len, hash);
+    return hash;
 }

@@ -1,277 +1,270 @@
-/* job.c: the batch job. A reader thread decodes ahead; the model takes `batch` pictures at a time; each picture's record
- * is written and flushed before the next batch begins. One bad picture is one record with an error, never the end. */
+/* job.c: the batch job from its first check to its last sentence; job.h names the parts. */
 #include "cli/job.h"
 
 #include "base/cpu.h"
 #include "cli/common.h"
-#include "cli/output.h"
-#include "cli/progress.h"
-#include "cli/reader.h"
+#include "cli/thumbnail.h"
+#include "cli/worker.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { MAX_SEQUENCES = 256 }; /* of one session */
+enum { MAX_SEQUENCES = 256 /* of one session */, MAX_WORKERS = 256, THREADS_A_WORKER = 8 };
 
 typedef struct job {
     const b2_inputs *inputs;
     const b2_job_options *options;
     blip2_model *model;
-    blip2_session *session;
-    b2_reader *reader;
-    b2_output output;
-    b2_record_style style;
-    b2_progress progress;
-    size_t batch, n_asked; /* pictures at a time, answers a picture */
-    size_t n_failed;
-
-    /* of the batch under way: */
-    b2_record *records;      /* [batch] */
-    b2_answer *answers;      /* [batch][n_asked] */
-    blip2_error *errors;     /* [batch] */
-    blip2_image **images;    /* [batch]; NULL: could not be read */
-    blip2_image **seen;      /* [batch] those that could */
-    blip2_request *requests; /* [batch][n_asked] */
-    blip2_result *results;   /* likewise */
+    b2_words words;
+    b2_style style;
+    b2_plan plan;
+    b2_sink sink;
+    b2_work work;
+    size_t n_workers;
+    b2_worker *workers[MAX_WORKERS];
 } job;
 
-/* ---- before the first picture ---------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------------------------------------- */
 
-static blip2_request request_of(const b2_job_options *o, size_t k, size_t image) {
-    return (blip2_request){.image = image, .prompt = o->prompt, .question = o->n_questions > 0 ? o->questions[k] : NULL};
+static size_t choose_batch(const b2_job_options *o, size_t n_todo) {
+    size_t batch = o->batch > 0 ? o->batch : n_todo > 1 ? 8 : 1;
+    if (batch > n_todo) batch = n_todo > 0 ? n_todo : 1;
+    if (batch * o->spec.n_asks > MAX_SEQUENCES) batch = MAX_SEQUENCES / o->spec.n_asks;
+    return batch;
 }
 
-/* Room for the longest of the prompts. */
-static bool count_prompt_tokens(const job *j, size_t *most) {
-    *most = 1;
-    for (size_t k = 0; k < j->n_asked; k++) {
-        const blip2_request request = request_of(j->options, k, 0);
-        const size_t n = blip2_prompt_tokens(j->model, &request);
-        if (n == 0) return false;
-        if (n > *most) *most = n;
-    }
-    return true;
+/* A few threads a session keep more cores busy than one session with many: its narrow products and its decoding do not cut
+ * into more than about 8 parts. No more workers than batches. */
+static size_t choose_workers(const job *j, int n_threads) {
+    const size_t n_batches = (j->plan.n_todo + j->work.batch - 1) / j->work.batch;
+    size_t n = j->options->n_workers > 0 ? j->options->n_workers : n_threads >= 2 * THREADS_A_WORKER ? (size_t)n_threads / THREADS_A_WORKER : 1;
+    if (n > n_batches) n = n_batches;
+    if (n > MAX_WORKERS) n = MAX_WORKERS;
+    return n > 0 ? n : 1;
 }
 
-static int create_session(job *j) {
-    const b2_job_options *o = j->options;
-    blip2_session_options options;
-    blip2_session_options_default(&options);
-    options.n_threads = b2_choose_threads(o->n_threads);
-    options.isa = o->isa;
-    options.max_images = j->batch;
-    options.max_requests = j->batch * j->n_asked;
-    options.max_new_tokens = o->n_new_tokens;
-    options.is_cancelled = b2_signals_pending;
-    if (!count_prompt_tokens(j, &options.max_prompt_tokens)) {
-        b2_say("the %s is not UTF-8", o->prompt != NULL ? "prompt" : "question");
-        return B2_EXIT_USAGE;
-    }
-    blip2_error err;
-    b2_warn_when_paging(j->model, &options);
-    const blip2_status status = blip2_session_create(j->model, &options, &j->session, &err);
-    if (status == BLIP2_OK) return B2_EXIT_OK;
-    return b2_fail_with(&err, B2_EXIT_USAGE);
-}
+/* ---- before the first picture ------------------------------------------------------------------------------------------------ */
 
-static bool allocate_batch(job *j) {
-    const size_t n = j->batch * j->n_asked;
-    j->records = calloc(j->batch, sizeof *j->records);
-    j->errors = calloc(j->batch, sizeof *j->errors);
-    j->images = calloc(j->batch, sizeof(void *));
-    j->seen = calloc(j->batch, sizeof(void *));
-    j->answers = calloc(n, sizeof *j->answers);
-    j->requests = calloc(n, sizeof *j->requests);
-    j->results = calloc(n, sizeof *j->results);
-    return j->records && j->errors && j->images && j->seen && j->answers && j->requests && j->results;
+/* Said beforehand: what the job will take. */
+static void say_size(const job *j, const blip2_session_options *options) {
+    blip2_model_info info = {.struct_bytes = sizeof info};
+    blip2_memory memory = {.struct_bytes = sizeof memory};
+    blip2_model_describe(j->model, &info);
+    if (blip2_session_measure(j->model, options, &memory, NULL) != BLIP2_OK) return;
+    char done[64] = "", workers[64] = "";
+    if (j->plan.n_todo < j->plan.n_mine) snprintf(done, sizeof done, " of %zu (the others are done)", j->plan.n_mine);
+    if (j->n_workers > 1) snprintf(workers, sizeof workers, "%zu workers of ", j->n_workers);
+    b2_say("%zu%s pictures in batches of %zu, %s%d threads; %.2f GB of own memory beside the mapped %.2f GB", j->plan.n_todo, done, j->work.batch,
+           workers, options->n_threads, (double)(memory.total * j->n_workers) * 1e-9, (double)info.file_bytes * 1e-9);
 }
 
 static void say_setup(const job *j) {
     blip2_model_info info = {.struct_bytes = sizeof info};
     blip2_model_describe(j->model, &info);
+    const blip2_session *session = b2_worker_session(j->workers[0]);
     b2_say("%s, %s matrices, %.2f GB; kernels %s (f32: %s), %d threads, batches of %zu", info.name[0] != '\0' ? info.name : "model", info.dtype,
-           (double)info.file_bytes * 1e-9, blip2_session_isa(j->session), blip2_session_isa_f32(j->session),
-           blip2_session_threads(j->session), j->batch);
+           (double)info.file_bytes * 1e-9, blip2_session_isa(session), blip2_session_isa_f32(session), blip2_session_threads(session),
+           j->work.batch);
+}
+
+static int create_workers(job *j) {
+    const int from_user = b2_choose_threads(j->options->n_threads), n_threads = from_user > 0 ? from_user : b2_cpu_physical_cores();
+    j->n_workers = choose_workers(j, n_threads);
+    const int each = n_threads / (int)j->n_workers > 0 ? n_threads / (int)j->n_workers : 1;
+    blip2_session_options options;
+    if (!b2_worker_session_options(&j->work, each, &options)) return B2_EXIT_USAGE;
+    b2_warn_when_paging(j->model, &options, j->n_workers);
+    if (j->plan.n_mine > 1 && !j->options->is_quiet) say_size(j, &options);
+    for (size_t k = 0; k < j->n_workers; k++) {
+        const int code = b2_worker_create(&j->work, each, &j->workers[k]);
+        if (code != B2_EXIT_OK) return code;
+    }
+    return B2_EXIT_OK;
+}
+
+static int start_reader(job *j) {
+    const b2_reader_options options = {.n_ahead = 2 * j->work.batch * j->n_workers, .n_threads = (int)j->n_workers, .apply_exif = j->options->spec.apply_exif,
+                                       .thumbnail_side = j->options->spec.wants_thumbnails ? B2_THUMBNAIL_SIDE : 0};
+    j->work.reader = b2_reader_start(j->model, j->inputs, j->plan.todo, j->plan.n_todo, &options);
+    if (j->work.reader != NULL) return B2_EXIT_OK;
+    b2_say("no memory for a batch of %zu pictures", j->work.batch);
+    return B2_EXIT_MEMORY;
+}
+
+/* A file cannot be made where its folder is missing or read-only: better known now than after hours. */
+static int check_writable(const char *path) {
+    char *probe = path != NULL ? malloc(strlen(path) + sizeof ".new") : NULL;
+    if (probe == NULL) return B2_EXIT_OK;
+    sprintf(probe, "%s.new", path);
+    FILE *file = fopen(probe, "ab");
+    int code = B2_EXIT_OK;
+    if (file == NULL) {
+        b2_say("%s: cannot be written: %s", path, strerror(errno));
+        code = B2_EXIT_FILES;
+    } else {
+        fclose(file);
+        unlink(probe);
+    }
+    free(probe);
+    return code;
+}
+
+static int prepare_list(job *j) {
+    blip2_error err;
+    blip2_model_info info = {.struct_bytes = sizeof info};
+    const b2_job_options *o = j->options;
+    if (o->sidecar.is_wanted && b2_sidecar_check(&o->sidecar, j->inputs, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    if (b2_spec_load_words(&o->spec, &j->words, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    blip2_model_describe(j->model, &info);
+    const int code = check_writable(o->report_path);
+    return code != B2_EXIT_OK ? code : b2_plan_make(j->inputs, o, info.content_hash, &j->plan);
 }
 
 /* Everything that can be known to fail fails here, before any work is done. */
 static int prepare(job *j) {
     blip2_error err;
+    const b2_spec *spec = &j->options->spec;
+    j->style = (b2_style){.format = spec->format, .only_text = j->inputs->n == 1 && !spec->has_format, .asks = spec->asks, .n_asks = spec->n_asks,
+                          .inputs = j->inputs, .match_mode = spec->match_mode, .output_path = j->options->output_path};
     int code = b2_open_model(j->options->model_path, &j->model);
-    if (code == B2_EXIT_OK) code = create_session(j);
-    if (code != B2_EXIT_OK) return code;
-    if (b2_output_open(&j->output, j->options->output_path, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
-    j->reader = b2_reader_start(j->model, j->inputs, j->options->apply_exif, 2 * j->batch);
-    if (j->reader != NULL && allocate_batch(j)) {
-        if (j->options->is_verbose) say_setup(j);
-        return B2_EXIT_OK;
-    }
-    b2_say("no memory for a batch of %zu pictures", j->batch);
-    return B2_EXIT_MEMORY;
+    if (code == B2_EXIT_OK) code = prepare_list(j);
+    if (code != B2_EXIT_OK || j->plan.is_finished) return code;
+    if (j->words.n_categories > 0) j->style.words = &j->words;
+    const size_t batch = choose_batch(j->options, j->plan.n_todo);
+    j->work = (b2_work){.inputs = j->inputs, .options = j->options, .plan = &j->plan, .model = j->model, .sink = &j->sink, .batch = batch};
+    if (b2_sink_open(&j->sink, j->inputs, j->options, &j->plan, &j->style, batch, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    if (j->plan.n_todo == 0) return B2_EXIT_OK;
+    code = create_workers(j);
+    if (code == B2_EXIT_OK) code = start_reader(j);
+    if (code == B2_EXIT_OK && j->options->is_verbose) say_setup(j);
+    return code;
 }
 
-/* ---- one batch --------------------------------------------------------------------------------------------------------- */
+/* ---- the work ------------------------------------------------------------------------------------------------------------------ */
 
-/* Takes pictures [first, first + n); those that cannot be read have their error. Returns how many could. */
-static size_t take_pictures(job *j, size_t first, size_t n) {
-    size_t n_seen = 0;
-    for (size_t i = 0; i < n; i++) {
-        b2_record *record = &j->records[i];
-        *record = (b2_record){.index = first + i, .path = j->inputs->paths[first + i], .is_ask = j->options->n_questions > 0,
-                              .answers = j->answers + i * j->n_asked, .n_answers = j->n_asked};
-        if (b2_reader_take(j->reader, first + i, &j->images[i], &j->errors[i]) != BLIP2_OK) {
-            record->error = j->errors[i].message;
-            continue;
-        }
-        record->rotated = blip2_image_rotated(j->images[i]);
-        for (size_t k = 0; k < j->n_asked; k++) j->requests[n_seen * j->n_asked + k] = request_of(j->options, k, n_seen);
-        j->seen[n_seen++] = j->images[i];
-    }
-    return n_seen;
+static void *worker_main(void *context) {
+    b2_worker_run(context);
+    return NULL;
 }
 
-/* Copies a result, which lives in the session, into an answer of ours. */
-static bool keep_result(const job *j, const blip2_request *request, const blip2_result *result, b2_answer *answer) {
-    *answer = (b2_answer){.prompt = request->prompt, .question = request->question, .text = strdup(result->text),
-                          .outcome = result->outcome, .n_tokens = result->n_tokens, .logprob = result->logprob};
-    if (answer->text == NULL || !j->options->wants_tokens) return answer->text != NULL;
-    answer->tokens = malloc((result->n_tokens + 1) * sizeof *answer->tokens);
-    answer->logprobs = malloc((result->n_tokens + 1) * sizeof *answer->logprobs);
-    if (answer->tokens == NULL || answer->logprobs == NULL) return false;
-    memcpy(answer->tokens, result->tokens, result->n_tokens * sizeof *answer->tokens);
-    memcpy(answer->logprobs, result->token_logprobs, result->n_tokens * sizeof *answer->logprobs);
-    return true;
+/* The first worker is this thread. One that cannot be started leaves its batches to the others. */
+static void run_workers(job *j) {
+    pthread_t threads[MAX_WORKERS];
+    size_t n_started = 1;
+    while (n_started < j->n_workers && pthread_create(&threads[n_started], NULL, worker_main, j->workers[n_started]) == 0) n_started++;
+    if (j->n_workers > 0) b2_worker_run(j->workers[0]);
+    for (size_t k = 1; k < n_started; k++) pthread_join(threads[k], NULL);
 }
 
-static blip2_status run_model(job *j, size_t n, size_t n_seen, blip2_error *err) {
-    B2_TRY(blip2_session_see(j->session, j->seen, n_seen, err));
-    B2_TRY(blip2_session_say(j->session, j->requests, n_seen * j->n_asked, j->results, err));
-    blip2_timings timings;
-    blip2_session_timings(j->session, &timings);
-    for (size_t i = 0, at = 0; i < n; i++) {
-        if (j->images[i] == NULL) continue;
-        j->records[i].has_timings = j->options->wants_timings;
-        j->records[i].timings = timings;
-        for (size_t k = 0; k < j->n_asked; k++, at++)
-            if (!keep_result(j, &j->requests[at], &j->results[at], &j->records[i].answers[k]))
-                return b2_fail(err, BLIP2_MEMORY, "no memory for an answer");
+/* ---- after the last ----------------------------------------------------------------------------------------------------------------- */
+
+/* The journal becomes the output: built anew in the order of the list, so that a job interrupted or not, in batches or not,
+ * ends in the same bytes. A shard's journal stays one, under its own name. */
+static blip2_status finish(job *j, blip2_error *err) {
+    b2_plan *plan = &j->plan;
+    if (plan->streams) B2_TRY(b2_output_commit(&j->sink.stream, err));
+    if (plan->journal.fd < 0) return BLIP2_OK;
+    size_t n_twice = 0;
+    plan->journal.n_bytes = plan->journal.n_header;
+    B2_TRY(b2_journal_scan(&plan->journal, 0, plan->places, j->inputs->n, &n_twice, err));
+    B2_TRY(b2_journal_sync(&plan->journal, err));
+    if (plan->is_shard) {
+        if (rename(plan->part_path, plan->final_path) == 0) return BLIP2_OK;
+        return b2_fail(err, BLIP2_IO, "%s: cannot be written: %s", plan->final_path, strerror(errno));
     }
+    const b2_shelf shelf = {&plan->journal, 1, plan->places, j->inputs->n};
+    if (plan->final_path != NULL) B2_TRY(b2_write_output(&shelf, &j->style, plan->final_path, err));
+    if (j->options->report_path != NULL) B2_TRY(b2_write_report(&shelf, &j->style, j->options->report_path, err));
+    unlink(plan->part_path);
     return BLIP2_OK;
 }
 
-/* Where the output has no place for an error, stderr has. */
-static void say_failure(job *j, const b2_record *record) {
-    const bool is_failed = strcmp(b2_record_status(record), "error") == 0;
-    if (!is_failed) return;
-    j->n_failed++;
-    if (j->options->has_format && j->options->format != B2_FORMAT_TEXT && j->options->format != B2_FORMAT_TSV) return;
-    b2_progress_clear(&j->progress);
-    b2_say("%s", record->error != NULL ? record->error : "the model's numbers were not finite");
-}
-
-static blip2_status write_records(job *j, size_t n, blip2_error *err) {
-    for (size_t i = 0; i < n; i++) {
-        if (!b2_record_write(&j->style, &j->records[i], j->output.file)) return b2_output_fail(&j->output, err);
-        say_failure(j, &j->records[i]);
-    }
-    return BLIP2_OK;
-}
-
-static void free_batch(job *j, size_t n) {
-    for (size_t i = 0; i < n; i++) blip2_image_free(&j->images[i]);
-    for (size_t i = 0; i < n * j->n_asked; i++) {
-        free(j->answers[i].text);
-        free(j->answers[i].tokens);
-        free(j->answers[i].logprobs);
-        j->answers[i] = (b2_answer){0};
+/* Of the whole job, runs before this one included, where a journal knows them. */
+static void count_records(const job *j, size_t *n_failed, size_t *n_skipped) {
+    *n_failed = j->sink.n_failed;
+    *n_skipped = j->plan.n_skipped;
+    if (j->plan.places == NULL) return;
+    *n_failed = *n_skipped = 0;
+    for (size_t i = 0; i < j->inputs->n; i++) {
+        *n_failed += j->plan.places[i].is_failed;
+        *n_skipped += j->plan.places[i].is_skipped;
     }
 }
 
-static blip2_status run_batch(job *j, size_t first, size_t n, blip2_error *err) {
-    const size_t n_seen = take_pictures(j, first, n);
-    blip2_status status = n_seen > 0 ? run_model(j, n, n_seen, err) : BLIP2_OK;
-    if (status == BLIP2_OK) status = write_records(j, n, err);
-    free_batch(j, n);
-    return status;
-}
-
-/* ---- the whole list ------------------------------------------------------------------------------------------------------ */
-
-static blip2_status write_header(job *j, blip2_error *err) {
-    for (size_t k = 0; k < j->n_asked; k++) {
-        const blip2_request request = request_of(j->options, k, 0);
-        j->answers[k] = (b2_answer){.prompt = request.prompt, .question = request.question};
+static void say_summary(const job *j, size_t n_failed, size_t n_skipped) {
+    const double seconds = b2_progress_seconds(&j->sink.progress), rate = seconds > 0 ? (double)j->sink.n_done / seconds : 0;
+    const double waited = j->work.reader != NULL ? (double)b2_reader_waited_ns(j->work.reader) * 1e-9 / (double)j->n_workers : 0;
+    const double peak_gb = (double)b2_memory_of_process().resident_bytes * 1e-9;
+    const size_t n_before = j->plan.n_mine - j->plan.n_todo - j->plan.n_skipped;
+    const size_t n_good = j->plan.n_mine - n_failed - n_skipped;
+    if (j->options->spec.has_format && j->options->spec.format == B2_FORMAT_JSONL) {
+        fprintf(stderr, "{\"v\":1,\"summary\":true,\"pictures\":%zu,\"done\":%zu,\"failed\":%zu,\"skipped\":%zu,\"done_before\":%zu,\"blank_lines\":%zu,"
+                        "\"seconds\":%.3f,\"pictures_per_second\":%.3f,\"waited_seconds\":%.3f,\"peak_rss_bytes\":%.0f}\n",
+                j->plan.n_mine, n_good, n_failed, n_skipped, n_before, j->inputs->n_blank, seconds, rate, waited, peak_gb * 1e9);
+        return;
     }
-    const b2_record any = {.is_ask = j->options->n_questions > 0, .answers = j->answers, .n_answers = j->n_asked};
-    return b2_record_write_header(&j->style, &any, j->output.file) ? BLIP2_OK : b2_output_fail(&j->output, err);
+    char more[160] = "";
+    size_t len = 0;
+    if (n_skipped > 0) len += (size_t)snprintf(more, sizeof more, ", %zu skipped", n_skipped);
+    if (n_before > 0) len += (size_t)snprintf(more + len, sizeof more - len, ", %zu of them before", n_before);
+    if (j->inputs->n_blank > 0) snprintf(more + len, sizeof more - len, "; %zu blank lines dropped", j->inputs->n_blank);
+    b2_say("%zu pictures: %zu done, %zu failed%s; %.2f pictures/s, waited %.1f s for pictures, peak memory %.2f GB", j->plan.n_mine, n_good, n_failed, more,
+           rate, waited, peak_gb);
 }
 
-static void say_summary(const job *j) {
-    const double seconds = b2_progress_seconds(&j->progress);
-    b2_say("%zu pictures: %zu done, %zu failed; %.2f pictures/s, waited %.1f s for pictures, peak memory %.2f GB", j->inputs->n,
-           j->inputs->n - j->n_failed, j->n_failed, seconds > 0 ? (double)j->inputs->n / seconds : 0.0,
-           (double)b2_reader_waited_ns(j->reader) * 1e-9, (double)b2_memory_of_process().resident_bytes * 1e-9);
-}
-
-/* While the session still has all it took. */
+/* While the sessions still have all they took. */
 static void say_memory(void) {
     const b2_memory_peak memory = b2_memory_of_process();
     b2_say("own memory %.0f MB, with the mapped file %.2f GB resident", (double)memory.anonymous_bytes * 1e-6,
            (double)memory.resident_bytes * 1e-9);
 }
 
-static int end_early(job *j, const blip2_error *err, size_t n_written) {
-    char *part = j->output.part_path != NULL ? strdup(j->output.part_path) : NULL;
-    const bool was_kept = b2_output_abandon(&j->output);
-    if (err->status == BLIP2_CANCELLED) b2_say("interrupted after %zu of %zu pictures", n_written, j->inputs->n);
-    else b2_say("%s", err->message);
-    if (was_kept && part != NULL) b2_say("the first %zu records are in %s", n_written, part);
-    free(part);
-    if (err->status == BLIP2_CANCELLED) return b2_signals_exit_code();
+static int end_early(const job *j, const blip2_error *err) {
+    const bool is_stopped = err->status == BLIP2_OK, keeps = j->plan.journal.fd >= 0 && !j->plan.streams;
+    const size_t n_before = j->plan.n_mine - j->plan.n_todo, n_safe = n_before + j->sink.n_done;
+    const int signal_code = b2_signals_exit_code();
+    if (!is_stopped) b2_say("%s", err->message);
+    else b2_say("%s after %zu of %zu pictures", signal_code != B2_EXIT_OK ? "interrupted" : "the time limit came", n_safe, j->plan.n_mine);
+    if (keeps && n_safe == 0) unlink(j->plan.part_path);
+    if (keeps && n_safe > 0) b2_say("%zu records are safe in %s; the same command with --resume goes on from there", n_safe, j->plan.part_path);
+    if (is_stopped) return signal_code != B2_EXIT_OK ? signal_code : B2_EXIT_RESUMABLE;
     return err->status == BLIP2_MEMORY ? B2_EXIT_MEMORY : B2_EXIT_FILES;
 }
 
 static int run_list(job *j) {
     blip2_error err;
-    const size_t n = j->inputs->n;
-    size_t n_done = 0;
-    b2_progress_start(&j->progress, "pictures", n, j->options->is_quiet || n <= 1);
-    blip2_status status = write_header(j, &err);
-    while (status == BLIP2_OK && n_done < n) {
-        const size_t left = n - n_done, part = left < j->batch ? left : j->batch;
-        status = run_batch(j, n_done, part, &err);
-        if (status != BLIP2_OK) break;
-        n_done += part;
-        b2_progress_update(&j->progress, n_done, j->n_failed);
-        if (b2_signals_pending(NULL)) status = b2_fail(&err, BLIP2_CANCELLED, "interrupted");
-    }
-    b2_progress_clear(&j->progress);
-    if (status == BLIP2_OK || n_done == n) status = b2_output_commit(&j->output, &err);
-    if (status != BLIP2_OK) return end_early(j, &err, n_done);
-    if (n > 1 && !j->options->is_quiet) say_summary(j);
+    b2_progress_start(&j->sink.progress, "pictures", j->plan.n_todo, j->options->is_quiet || j->plan.n_mine <= 1);
+    run_workers(j);
+    b2_progress_clear(&j->sink.progress);
+    if (j->sink.error.status != BLIP2_OK || j->sink.turn < j->sink.n_batches) return end_early(j, &j->sink.error);
+    if (finish(j, &err) != BLIP2_OK) return end_early(j, &err);
+    size_t n_failed, n_skipped;
+    count_records(j, &n_failed, &n_skipped);
+    if (j->plan.n_mine > 1 && !j->options->is_quiet) say_summary(j, n_failed, n_skipped);
     if (j->options->is_verbose) say_memory();
-    return j->n_failed > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;
+    return n_failed > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;
 }
 
 int b2_job_run(const b2_inputs *inputs, const b2_job_options *options) {
-    job j = {.inputs = inputs, .options = options, .n_asked = options->n_questions > 0 ? options->n_questions : 1};
-    j.batch = options->batch > 0 ? options->batch : inputs->n > 1 ? 8 : 1;
-    if (j.batch > inputs->n) j.batch = inputs->n;
-    if (j.batch * j.n_asked > MAX_SEQUENCES) j.batch = MAX_SEQUENCES / j.n_asked;
-    j.style = (b2_record_style){.format = options->format, .only_text = inputs->n == 1 && !options->has_format,
-                                .csv = inputs->has_csv ? &inputs->csv : NULL};
-    int code = prepare(&j);
-    if (code == B2_EXIT_OK) code = run_list(&j);
-    else b2_output_abandon(&j.output);
-    b2_reader_stop(j.reader);
-    blip2_session_free(&j.session);
-    blip2_model_close(&j.model);
-    free(j.records);
-    free(j.errors);
-    free(j.images);
-    free(j.seen);
-    free(j.answers);
-    free(j.requests);
-    free(j.results);
+    job *j = calloc(1, sizeof *j);
+    if (j == NULL) return B2_EXIT_MEMORY;
+    j->inputs = inputs;
+    j->options = options;
+    j->plan.journal.fd = -1;
+    int code = prepare(j);
+    if (code == B2_EXIT_OK && j->plan.is_finished) b2_say("%s is there already: nothing to do", j->plan.final_path);
+    else if (code == B2_EXIT_OK) code = run_list(j);
+    else if (j->plan.journal.fd >= 0 && j->plan.n_todo == j->plan.n_mine) unlink(j->plan.part_path); /* nothing was done */
+    b2_reader_stop(j->work.reader);
+    for (size_t k = 0; k < j->n_workers; k++) b2_worker_free(j->workers[k]);
+    b2_sink_close(&j->sink);
+    b2_plan_free(&j->plan);
+    b2_words_free(&j->words);
+    blip2_model_close(&j->model);
+    free(j);
     return code;
 }

@@ -18,6 +18,8 @@ static const command commands[] = {
     {"ask", "\"QUESTION\" IMAGE...", "answer questions about pictures", b2_cmd_ask},
     {"info", "[FILE]", "what a model file is and needs", b2_cmd_info},
     {"verify", "[FILE]", "compare all its checksums", b2_cmd_verify},
+    {"match", "--csv FILE --column NAME", "colour and texture words of a text column", b2_cmd_match},
+    {"merge", "SHARD... -o FILE", "the shards of a job -> its output", b2_cmd_merge},
     {"bench", "", "how fast this machine is, stage by stage", b2_cmd_bench},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };

@@ -1,4 +1,5 @@
-/* reader.c: a ring of slots between one thread that reads and one that takes. Slot i % n_slots holds picture i. */
+/* reader.c: a ring of slots between threads that read and threads that take. Slot i % n_slots holds picture todo[i], from the
+ * moment a reader begins with it until it is taken. */
 #include "cli/reader.h"
 
 #include "base/clock.h"
@@ -9,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STDIN_MAX_BYTES = 1 << 30 };
+enum { STDIN_MAX_BYTES = 1 << 30, MAX_READERS = 64 };
+
+typedef enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY } slot_state;
 
 typedef struct slot {
+    slot_state state;
     blip2_image *image;
     blip2_error error;
 } slot;
@@ -19,11 +23,14 @@ typedef struct slot {
 struct b2_reader {
     const blip2_model *model;
     const b2_inputs *inputs;
+    const size_t *todo;
+    size_t n_todo;
     blip2_image_options options;
-    pthread_t thread;
+    pthread_t threads[MAX_READERS];
+    int n_threads;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t n_slots, n_read, n_taken; /* n_taken <= n_read <= n_taken + n_slots */
+    size_t n_slots, next; /* next: the first that no reader has begun with */
     bool is_stopping;
     int64_t waited_ns;
     slot slots[];
@@ -46,8 +53,7 @@ static blip2_status load_stdin(const b2_reader *r, blip2_image **image, blip2_er
 }
 
 static void read_one(const b2_reader *r, size_t i, slot *out) {
-    const char *path = r->inputs->paths[i];
-    *out = (slot){0};
+    const char *path = r->inputs->paths[r->todo[i]];
     if (strcmp(path, "-") == 0 && r->inputs->has_stdin_picture) {
         load_stdin(r, &out->image, &out->error);
         return;
@@ -56,56 +62,72 @@ static void read_one(const b2_reader *r, size_t i, slot *out) {
         b2_fail(&out->error, BLIP2_ARGUMENT, "the path is empty");
         return;
     }
-    char *resolved = b2_inputs_resolve(path);
+    char *resolved = b2_inputs_resolve(r->inputs, path);
     if (resolved == NULL) b2_fail(&out->error, BLIP2_MEMORY, "%s: no memory", path);
     else blip2_image_load(r->model, resolved, &r->options, &out->image, &out->error);
     free(resolved);
 }
 
+/* Waits for a free slot for the next picture; false when there is no next. Called and returns with the lock held. */
+static bool begin_next(b2_reader *r, size_t *i) {
+    for (;;) {
+        if (r->is_stopping || r->next == r->n_todo) return false;
+        slot *s = &r->slots[r->next % r->n_slots];
+        if (s->state == SLOT_FREE) {
+            *s = (slot){.state = SLOT_READING};
+            *i = r->next++;
+            return true;
+        }
+        pthread_cond_wait(&r->changed, &r->lock);
+    }
+}
+
 static void *run(void *context) {
     b2_reader *r = context;
-    for (size_t i = 0; i < r->inputs->n; i++) {
-        pthread_mutex_lock(&r->lock);
-        while (!r->is_stopping && r->n_read - r->n_taken == r->n_slots) pthread_cond_wait(&r->changed, &r->lock);
-        const bool is_stopping = r->is_stopping;
+    size_t i;
+    pthread_mutex_lock(&r->lock);
+    while (begin_next(r, &i)) {
         pthread_mutex_unlock(&r->lock);
-        if (is_stopping) break;
-        read_one(r, i, &r->slots[i % r->n_slots]); /* nobody else looks at this slot before n_read says so */
+        read_one(r, i, &r->slots[i % r->n_slots]); /* nobody else looks at a slot that is being read */
         pthread_mutex_lock(&r->lock);
-        r->n_read++;
+        r->slots[i % r->n_slots].state = SLOT_READY;
         pthread_cond_broadcast(&r->changed);
-        pthread_mutex_unlock(&r->lock);
     }
+    pthread_mutex_unlock(&r->lock);
     return NULL;
 }
 
-b2_reader *b2_reader_start(const blip2_model *model, const b2_inputs *inputs, bool apply_exif, size_t n_ahead) {
-    b2_reader *r = calloc(1, sizeof *r + n_ahead * sizeof r->slots[0]);
+b2_reader *b2_reader_start(const blip2_model *model, const b2_inputs *inputs, const size_t *todo, size_t n_todo, const b2_reader_options *options) {
+    b2_reader *r = calloc(1, sizeof *r + options->n_ahead * sizeof r->slots[0]);
     if (r == NULL) return NULL;
     r->model = model;
     r->inputs = inputs;
-    r->n_slots = n_ahead;
+    r->todo = todo;
+    r->n_todo = n_todo;
+    r->n_slots = options->n_ahead;
     blip2_image_options_default(&r->options);
-    r->options.apply_exif = apply_exif;
+    r->options.apply_exif = options->apply_exif;
+    r->options.thumbnail_side = options->thumbnail_side;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
-    if (pthread_create(&r->thread, NULL, run, r) == 0) return r;
-    pthread_cond_destroy(&r->changed);
-    pthread_mutex_destroy(&r->lock);
-    free(r);
+    const int n_threads = options->n_threads < MAX_READERS ? options->n_threads : MAX_READERS;
+    while (r->n_threads < n_threads && pthread_create(&r->threads[r->n_threads], NULL, run, r) == 0) r->n_threads++;
+    if (r->n_threads > 0) return r; /* fewer threads than asked for read as well */
+    b2_reader_stop(r);
     return NULL;
 }
 
 blip2_status b2_reader_take(b2_reader *r, size_t i, blip2_image **image, blip2_error *err) {
+    slot *s = &r->slots[i % r->n_slots];
     const int64_t start = b2_clock_ns();
     pthread_mutex_lock(&r->lock);
-    while (r->n_read <= i) pthread_cond_wait(&r->changed, &r->lock);
-    const slot taken = r->slots[i % r->n_slots];
-    r->slots[i % r->n_slots].image = NULL;
-    r->n_taken = i + 1;
+    while (r->next <= i || s->state != SLOT_READY) pthread_cond_wait(&r->changed, &r->lock);
+    const slot taken = *s;
+    s->state = SLOT_FREE;
+    s->image = NULL;
+    if (i > 0) r->waited_ns += b2_clock_ns() - start;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
-    if (i > 0) r->waited_ns += b2_clock_ns() - start;
     *image = taken.image;
     if (taken.image != NULL) return BLIP2_OK;
     if (err != NULL) *err = taken.error;
@@ -120,8 +142,8 @@ void b2_reader_stop(b2_reader *r) {
     r->is_stopping = true;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
-    pthread_join(r->thread, NULL);
-    for (size_t i = r->n_taken; i < r->n_read; i++) blip2_image_free(&r->slots[i % r->n_slots].image);
+    for (int k = 0; k < r->n_threads; k++) pthread_join(r->threads[k], NULL);
+    for (size_t i = 0; i < r->n_slots; i++) blip2_image_free(&r->slots[i].image);
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);
     free(r);

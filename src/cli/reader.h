@@ -1,4 +1,4 @@
-/* reader.h: pictures are read and made ready on a thread of their own, a bounded number ahead of the model. */
+/* reader.h: pictures are read and made ready on threads of their own, a bounded number ahead of the model. */
 #ifndef B2_READER_H
 #define B2_READER_H
 
@@ -6,15 +6,23 @@
 
 typedef struct b2_reader b2_reader;
 
-/* Reads inputs->paths in order. n_ahead: pictures held ready at most. inputs and model outlive the reader.
- * NULL without memory or threads. */
-b2_reader *b2_reader_start(const blip2_model *model, const b2_inputs *inputs, bool apply_exif, size_t n_ahead);
+typedef struct b2_reader_options {
+    size_t n_ahead;        /* pictures held ready at most */
+    int n_threads;         /* that read; at least 1 */
+    bool apply_exif;
+    size_t thumbnail_side; /* 0: none */
+} b2_reader_options;
 
-/* Waits for picture i (asked for in the order 0, 1, 2, ...) and hands it over: the caller frees *image.
- * On failure *image is NULL and err has the sentence. */
+/* Reads the pictures todo[0], todo[1], ... of the inputs. All that it is given outlives the reader.
+ * NULL without memory or threads. */
+b2_reader *b2_reader_start(const blip2_model *model, const b2_inputs *inputs, const size_t *todo, size_t n_todo,
+                           const b2_reader_options *options);
+
+/* Waits for picture todo[i] and hands it over: the caller frees *image. Each i is taken once, and those taken so far never
+ * leave a gap of n_ahead or more. On failure *image is NULL and err has the sentence. */
 blip2_status b2_reader_take(b2_reader *reader, size_t i, blip2_image **image, blip2_error *err);
 
-/* Nanoseconds that b2_reader_take() has waited, beyond the first picture's. */
+/* Nanoseconds that all calls of b2_reader_take() together have waited, those of the first n_ahead pictures apart. */
 int64_t b2_reader_waited_ns(const b2_reader *reader);
 
 /* Stops the thread and frees what nobody took. */

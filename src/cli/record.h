@@ -1,18 +1,26 @@
-/* record.h: what is known about one picture when its turn is over, and how it is written. */
+/* record.h: what is known about one picture when its turn is over, and the one line of each format that says it. */
 #ifndef B2_RECORD_H
 #define B2_RECORD_H
 
 #include "blip2.h"
-#include "cli/csv.h"
+#include "cli/inputs.h"
+#include "cli/match.h"
 
 #include <stdio.h>
 
-typedef enum b2_format { B2_FORMAT_TEXT, B2_FORMAT_JSONL, B2_FORMAT_CSV, B2_FORMAT_TSV } b2_format;
+typedef enum b2_format { B2_FORMAT_TEXT, B2_FORMAT_JSONL, B2_FORMAT_CSV, B2_FORMAT_TSV, B2_FORMAT_IMAGEFOLDER } b2_format;
+enum { B2_N_FORMATS = 5 };
+const char *b2_format_name(b2_format format);
 
-/* One answer of the model: a caption, or the answer to one question. */
+/* One thing to say about every picture: at most one of prompt and question; neither: a plain caption. */
+typedef struct b2_ask {
+    const char *prompt, *question;
+    const char *column; /* its name in tables; NULL: chosen */
+} b2_ask;
+
+/* One answer of the model, to the ask of the same place. */
 typedef struct b2_answer {
-    const char *prompt, *question; /* at most one; NULL: a plain caption */
-    char *text;                    /* from malloc */
+    char *text; /* from malloc */
     blip2_outcome outcome;
     size_t n_tokens;
     int32_t *tokens;   /* from malloc; NULL without --tokens */
@@ -21,34 +29,47 @@ typedef struct b2_answer {
 } b2_answer;
 
 typedef struct b2_record {
-    size_t index;       /* place in the whole list */
-    const char *path;   /* as the user wrote it */
-    const char *error;  /* NULL: the answers hold */
-    bool rotated, is_ask;
-    b2_answer *answers;
+    size_t index;      /* place in the whole list */
+    char *path;        /* as the user wrote it; from malloc */
+    char *error;       /* from malloc, valid UTF-8; NULL: the answers hold */
+    bool rotated, is_skipped;
+    b2_answer *answers; /* from malloc */
     size_t n_answers;
     bool has_timings;
     blip2_timings timings;
+    char *thumbnail;   /* a JPEG in base64, for reports; from malloc; NULL: none */
+    size_t thumbnail_width, thumbnail_height;
 } b2_record;
 
-/* How records are written. csv: the input table, whose cells are written back as they are; NULL without one. */
-typedef struct b2_record_style {
-    b2_format format;
-    bool only_text; /* one picture and no format: the answer and nothing else */
-    const b2_csv *csv;
-} b2_record_style;
+void b2_record_free(b2_record *record);
 
-/* "error", "empty", "echo", "truncated" or "ok": the first that fits any answer. */
+/* "error", "skipped", "empty", "echo", "truncated" or "ok": the first that fits any answer. */
 const char *b2_record_status(const b2_record *record);
+const char *b2_outcome_name(blip2_outcome outcome);
 
-/* The header line, where the format has one; answers name the columns. False when the stream failed. */
-bool b2_record_write_header(const b2_record_style *style, const b2_record *first, FILE *out);
+/* How records are written. */
+typedef struct b2_style {
+    b2_format format;
+    bool only_text;           /* one picture and no format: the answer and nothing else */
+    const b2_ask *asks;
+    size_t n_asks;
+    const b2_inputs *inputs;  /* the table or JSON lines whose cells and lines are written back; may be NULL */
+    const b2_words *words;    /* to look for in every answer; NULL: none */
+    b2_match_mode match_mode;
+    const char *output_path;  /* of imagefolder: names are relative to its folder */
+} b2_style;
 
-/* One record, flushed. False when the stream failed (errno tells). */
-bool b2_record_write(const b2_record_style *style, const b2_record *record, FILE *out);
+/* The name of ask i in tables: what the user said, else "caption", "answer", or the question where there are several. */
+const char *b2_style_column(const b2_style *style, size_t i);
 
-/* A JSON string, quotes included; bytes that are not UTF-8 become U+FFFD. */
-void b2_json_write_string(const char *text, FILE *out);
-bool b2_is_utf8(const char *text);
+/* Columns that matching adds for each answer, and their names: the lists', "dropped", "ambiguous". */
+size_t b2_match_columns(const b2_words *words, b2_match_mode mode);
+const char *b2_match_column_name(const b2_words *words, size_t i);
+/* Finds the words of a text and joins those of column i; from malloc, NULL without memory. */
+char *b2_match_column(const b2_words *words, b2_match_mode mode, const char *text, const b2_matches *matches, size_t i);
+
+/* The header line, where the format has one; and one record, flushed. False when the stream failed (errno tells). */
+bool b2_record_write_header(const b2_style *style, FILE *out);
+bool b2_record_write(const b2_style *style, const b2_record *record, FILE *out);
 
 #endif

@@ -3,6 +3,7 @@
 #include "cli/args.h"
 #include "cli/csv.h"
 #include "cli/inputs.h"
+#include "cli/json.h"
 #include "cli/record.h"
 
 #include <setjmp.h>
@@ -111,7 +112,7 @@ static void test_files_that_are_no_csv(void **state) {
 
 /* ---- records ------------------------------------------------------------------------------------------------------------------ */
 
-static void expect_record(const b2_record_style *style, const b2_record *record, const char *want) {
+static void expect_record(const b2_style *style, const b2_record *record, const char *want) {
     char *text = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
@@ -123,19 +124,23 @@ static void expect_record(const b2_record_style *style, const b2_record *record,
 
 static void test_records(void **state) {
     (void)state;
-    char text[] = "a \"red\"\tring,\x01 \xC3\xA9\xFF", plain[] = "red";
-    b2_answer answers[2] = {{.text = text, .outcome = BLIP2_OUTCOME_OK}, {.question = "why?", .text = plain, .outcome = BLIP2_OUTCOME_TRUNCATED}};
-    const b2_record one = {.index = 3, .path = "a\\b.png", .answers = answers, .n_answers = 1, .rotated = true};
-    const b2_record two = {.index = 4, .path = "x,y", .answers = answers, .n_answers = 2, .is_ask = true};
-    const b2_record failed = {.index = 5, .path = "z", .answers = answers, .n_answers = 2, .error = "z: cannot, be \"opened\""};
-    const b2_record_style jsonl = {.format = B2_FORMAT_JSONL}, csv = {.format = B2_FORMAT_CSV}, tsv = {.format = B2_FORMAT_TSV},
-                          only = {.format = B2_FORMAT_TEXT, .only_text = true};
+    char text[] = "a \"red\"\tring,\x01 \xC3\xA9\xFF", plain[] = "red", path_a[] = "a\\b.png", path_xy[] = "x,y", path_z[] = "z",
+         error[] = "z: cannot, be \"opened\"";
+    const b2_ask asks[2] = {{0}, {.question = "why?"}};
+    b2_answer answers[2] = {{.text = text, .outcome = BLIP2_OUTCOME_OK}, {.text = plain, .outcome = BLIP2_OUTCOME_TRUNCATED}};
+    const b2_record one = {.index = 3, .path = path_a, .answers = answers, .n_answers = 1, .rotated = true};
+    const b2_record two = {.index = 4, .path = path_xy, .answers = answers, .n_answers = 2};
+    const b2_record failed = {.index = 5, .path = path_z, .answers = answers, .n_answers = 2, .error = error};
+    const b2_record skipped = {.index = 6, .path = path_z, .is_skipped = true};
+    b2_style jsonl = {.format = B2_FORMAT_JSONL, .asks = asks, .n_asks = 1}, csv = {.format = B2_FORMAT_CSV, .asks = asks, .n_asks = 2},
+             tsv = {.format = B2_FORMAT_TSV, .asks = asks, .n_asks = 1}, only = {.format = B2_FORMAT_TEXT, .only_text = true, .asks = asks, .n_asks = 1};
     expect_record(&jsonl, &one, "{\"v\":1,\"index\":3,\"path\":\"a\\\\b.png\",\"caption\":\"a \\\"red\\\"\\tring,\\u0001 \xC3\xA9\\ufffd\",\"status\":\"ok\",\"rotated\":true}\n");
     expect_record(&jsonl, &failed, "{\"v\":1,\"index\":5,\"path\":\"z\",\"status\":\"error\",\"error\":\"z: cannot, be \\\"opened\\\"\"}\n");
+    expect_record(&jsonl, &skipped, "{\"v\":1,\"index\":6,\"path\":\"z\",\"status\":\"skipped\"}\n");
     expect_record(&csv, &two, "\"x,y\",\"a \"\"red\"\"\tring,\x01 \xC3\xA9\xFF\",red,truncated,\n");
     expect_record(&csv, &failed, "z,,,error,\"z: cannot, be \"\"opened\"\"\"\n");
     expect_record(&tsv, &one, "a\\\\b.png\ta \"red\"\\tring,\x01 \xC3\xA9\xFF\n");
-    expect_record(&tsv, &failed, "z\t\t\n");
+    expect_record(&tsv, &failed, "z\t\n");
     expect_record(&only, &failed, "");
     assert_string_equal(b2_record_status(&two), "truncated");
 }
@@ -144,8 +149,9 @@ static void test_a_full_disk_is_noticed(void **state) {
     (void)state;
     FILE *full = fopen("/dev/full", "w");
     if (full == NULL) skip();
-    const b2_record record = {.path = "x", .error = "x"};
-    const b2_record_style style = {.format = B2_FORMAT_JSONL};
+    char x[] = "x";
+    const b2_record record = {.path = x, .error = x};
+    const b2_style style = {.format = B2_FORMAT_JSONL};
     assert_false(b2_record_write(&style, &record, full));
     fclose(full);
 }

@@ -59,7 +59,7 @@ static b2_matrix make_matrix(b2_dtype dtype, size_t n_out, size_t n_in, size_t p
         const size_t n_groups = shape.n_in_padded / shape.group;
         for (size_t p = 0; p < b2_panel_count(&shape); p++) {
             const size_t first = p * panel, n_rows = n_out - first < panel ? n_out - first : panel;
-            assert_true(b2_panel_quantise(&shape, w + first * n_in, n_rows, (int8_t *)*values + first * shape.n_in_padded,
+            assert_true(b2_panel_quantise(&shape, w + first * n_in, n_rows, NULL, (int8_t *)*values + first * shape.n_in_padded,
                                           (uint16_t *)*scales + first * n_groups));
         }
         m.n_in_padded = shape.n_in_padded;

@@ -121,7 +121,7 @@ static void check_group(const float *w) {
     int expected_q[128];
     double expected_scale;
     float back[128];
-    assert_true(b2_group_quantise(w, q, &scale));
+    assert_true(b2_group_quantise(w, NULL, q, &scale));
     quantise_slowly(w, expected_q, &expected_scale);
     assert_true((double)b2_bf16_to_f32(scale) == expected_scale);
     b2_group_dequantise(q, scale, back);
@@ -167,7 +167,7 @@ static void test_group_ties(void **state) {
     for (int k = 0; k < 127; k++) w[k] = ((float)(k - 63) + 0.5f) / 64.0f;
     w[127] = 127.0f / 64.0f;
     check_group(w);
-    assert_true(b2_group_quantise(w, q, &scale));
+    assert_true(b2_group_quantise(w, NULL, q, &scale));
     assert_true(b2_bf16_to_f32(scale) == 1.0f / 64.0f);
     for (int k = 0; k < 127; k++) assert_int_equal(q[k] % 2, 0);
 }
@@ -183,6 +183,47 @@ static void test_group_random(void **state) {
     }
 }
 
+/* Loud weights: the scale is the best of the BF16 numbers allowed, found here the slow way; loud weights come out nearer. */
+static void test_group_loud(void **state) {
+    (void)state;
+    uint32_t seed = 11;
+    double plain_error = 0, loud_error = 0;
+    for (int round = 0; round < 2000; round++) {
+        float w[128], loud[128] = {0};
+        int8_t q[128], plain_q[128];
+        uint16_t scale, plain;
+        const int n_loud = 1 + (int)(next_random(&seed) >> 31);
+        for (int k = 0; k < 128; k++) w[k] = random_f32(&seed);
+        for (int i = 0; i < n_loud; i++) loud[next_random(&seed) >> 25] = 100.0f + 3000.0f * fabsf(random_f32(&seed));
+        assert_true(b2_group_quantise(w, NULL, plain_q, &plain));
+        assert_true(b2_group_quantise(w, loud, q, &scale));
+        float max = 0;
+        for (int k = 0; k < 128; k++) max = fmaxf(max, fabsf(w[k]));
+        double best = INFINITY, best_scale = 0;
+        for (uint32_t bits = plain; bits < 0x7F80; bits++) {
+            const double s = (double)b2_bf16_to_f32((uint16_t)bits);
+            if (s > (double)(1.25f * (max / 127.0f)) && bits > plain) break;
+            double cost = 0;
+            int n_quiet = 0;
+            for (int k = 0; k < 128; k++) {
+                const double e = (double)w[k] - s * rint((double)(w[k] / (float)s));
+                if (loud[k] > 0) cost += (double)loud[k] * e * e;
+                else n_quiet++;
+            }
+            cost += s * s / 12 * n_quiet;
+            if (cost < best) best = cost, best_scale = s;
+        }
+        assert_true((double)b2_bf16_to_f32(scale) == best_scale);
+        for (int k = 0; k < 128; k++) {
+            if (loud[k] == 0) continue;
+            plain_error += pow((double)w[k] - plain_q[k] * (double)b2_bf16_to_f32(plain), 2);
+            loud_error += pow((double)w[k] - q[k] * (double)b2_bf16_to_f32(scale), 2);
+        }
+    }
+    print_message("loud weights: error %.1f times smaller\n", sqrt(plain_error / loud_error));
+    assert_true(loud_error < 0.1 * plain_error);
+}
+
 static void test_group_not_finite(void **state) {
     (void)state;
     const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
@@ -192,7 +233,7 @@ static void test_group_not_finite(void **state) {
         uint16_t scale = 1;
         for (int k = 0; k < 128; k++) w[k] = 1.0f;
         w[i * 42] = bad[i];
-        assert_false(b2_group_quantise(w, q, &scale));
+        assert_false(b2_group_quantise(w, NULL, q, &scale));
         assert_memory_equal(q, zero, sizeof q);
         assert_int_equal(scale, 0);
     }
@@ -213,7 +254,7 @@ static void check_panels(size_t n_out, size_t n_in, size_t panel) {
     for (size_t i = 0; i < n_out * n_in; i++) w[i] = random_f32(&seed);
     for (size_t first = 0; first < n_out; first += panel) {
         const size_t n_rows = n_out - first < panel ? n_out - first : panel;
-        assert_true(b2_panel_quantise(&shape, w + first * n_in, n_rows, values + first * shape.n_in_padded,
+        assert_true(b2_panel_quantise(&shape, w + first * n_in, n_rows, NULL, values + first * shape.n_in_padded,
                                       scales + first * (shape.n_in_padded / shape.group)));
     }
     for (size_t n = 0; n < shape.n_out_padded; n++)
@@ -223,7 +264,7 @@ static void check_panels(size_t n_out, size_t n_in, size_t panel) {
             uint16_t scale;
             for (size_t i = 0; i < 128; i++)
                 if (n < n_out && k + i < n_in) group[i] = w[n * n_in + k + i];
-            b2_group_quantise(group, q, &scale);
+            b2_group_quantise(group, NULL, q, &scale);
             /* the layout in FORMAT.md's words: [N/P][K/4][P][4] and [N/P][K/G][P] */
             const size_t k4 = shape.n_in_padded / 4, kg = shape.n_in_padded / 128;
             assert_int_equal(scales[(n / panel * kg + k / 128) * panel + n % panel], scale);
@@ -236,7 +277,7 @@ static void check_panels(size_t n_out, size_t n_in, size_t panel) {
     }
     w[n_out * n_in - 1] = NAN;
     const size_t last = (n_out - 1) / panel * panel;
-    assert_false(b2_panel_quantise(&shape, w + last * n_in, n_out - last, values, scales));
+    assert_false(b2_panel_quantise(&shape, w + last * n_in, n_out - last, NULL, values, scales));
     free(w);
     free(row);
     free(values);
@@ -321,7 +362,7 @@ int main(void) {
         cmocka_unit_test(test_f32_to_f16_rounds), cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_rows),            cmocka_unit_test(test_group_hostile),
         cmocka_unit_test(test_group_ties),      cmocka_unit_test(test_group_random),
-        cmocka_unit_test(test_group_not_finite), cmocka_unit_test(test_panels),
+        cmocka_unit_test(test_group_loud), cmocka_unit_test(test_group_not_finite), cmocka_unit_test(test_panels),
         cmocka_unit_test(test_fidelity),        cmocka_unit_test(test_tensor_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,151 @@
+#include "cli/sidecar.h"
+
+#include "cli/files.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool b2_existing_from_name(const char *name, b2_existing *existing) {
+    static const char *const names[] = {"skip", "overwrite", "append", "prepend"};
+    for (int i = 0; i < 4; i++) {
+        *existing = (b2_existing)i;
+        if (strcmp(name, names[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* ---- where -------------------------------------------------------------------------------------------------------------- */
+
+/* A path made harmless below a folder: no leading slashes, no "." and "..". In place. */
+static void keep_inside(char *path) {
+    char *to = path;
+    for (const char *at = path; *at != '\0';) {
+        while (*at == '/') at++;
+        const size_t len = strcspn(at, "/");
+        const bool is_step = (len == 1 && at[0] == '.') || (len == 2 && strncmp(at, "..", 2) == 0);
+        if (len > 0 && !is_step) {
+            if (to > path) *to++ = '/';
+            memmove(to, at, len);
+            to += len;
+        }
+        at += len;
+    }
+    *to = '\0';
+}
+
+static char *mirror(const char *out_folder, const char *picture) {
+    char *inside = strdup(picture);
+    if (inside == NULL) return NULL;
+    for (char *s = inside; *s != '\0'; s++)
+        if (*s == '\\') *s = '/';
+    keep_inside(inside);
+    char *path = b2_path_join(out_folder, inside);
+    free(inside);
+    return path;
+}
+
+char *b2_sidecar_path(const b2_sidecar_options *o, const b2_inputs *inputs, const char *picture) {
+    char *path = o->out_folder != NULL ? mirror(o->out_folder, picture) : b2_inputs_resolve(inputs, picture);
+    if (path == NULL) return NULL;
+    const char *extension = o->extension != NULL ? o->extension : ".txt";
+    char *name = strrchr(path, '/'), *dot;
+    name = name != NULL ? name + 1 : path;
+    dot = strrchr(name, '.');
+    const size_t stem = dot != NULL && dot != name ? (size_t)(dot - path) : strlen(path);
+    char *sidecar = malloc(stem + strlen(extension) + 2);
+    if (sidecar != NULL) {
+        memcpy(sidecar, path, stem);
+        sidecar[stem] = '\0';
+        if (extension[0] != '.') strcat(sidecar, ".");
+        strcat(sidecar, extension);
+    }
+    free(path);
+    return sidecar;
+}
+
+/* ---- two pictures, one text ------------------------------------------------------------------------------------------------ */
+
+typedef struct destination {
+    char *path;
+    size_t picture;
+} destination;
+
+static int compare_destinations(const void *a, const void *b) { return strcmp(((const destination *)a)->path, ((const destination *)b)->path); }
+
+blip2_status b2_sidecar_check(const b2_sidecar_options *o, const b2_inputs *inputs, blip2_error *err) {
+    destination *all = calloc(inputs->n + 1, sizeof *all);
+    blip2_status status = all != NULL ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "no memory for the names of the sidecars");
+    for (size_t i = 0; status == BLIP2_OK && i < inputs->n; i++) {
+        all[i] = (destination){b2_sidecar_path(o, inputs, inputs->paths[i]), i};
+        if (all[i].path == NULL) status = b2_fail(err, BLIP2_MEMORY, "no memory for the names of the sidecars");
+    }
+    if (status == BLIP2_OK) qsort(all, inputs->n, sizeof *all, compare_destinations);
+    for (size_t i = 1; status == BLIP2_OK && i < inputs->n; i++) {
+        const char *before = inputs->paths[all[i - 1].picture], *after = inputs->paths[all[i].picture];
+        if (strcmp(all[i - 1].path, all[i].path) == 0 && strcmp(before, after) != 0)
+            status = b2_fail(err, BLIP2_ARGUMENT, "%s and %s would both write %s: caption them in two runs with two --ext or --out-dir", before, after, all[i].path);
+    }
+    for (size_t i = 0; all != NULL && i < inputs->n; i++) free(all[i].path);
+    free(all);
+    return status;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------------------ */
+
+/* The answers, one a line; from malloc. */
+static char *join_answers(const b2_record *record, size_t *len) {
+    *len = 0;
+    for (size_t i = 0; i < record->n_answers; i++) *len += strlen(record->answers[i].text) + 1;
+    char *text = malloc(*len + 1), *at = text;
+    for (size_t i = 0; text != NULL && i < record->n_answers; i++) {
+        const size_t n = strlen(record->answers[i].text);
+        memcpy(at, record->answers[i].text, n);
+        at[n] = '\n';
+        at += n + 1;
+    }
+    if (text != NULL) *at = '\0';
+    return text;
+}
+
+/* Old and new content as one; NULL with *is_there when the file has the text already, NULL without memory. */
+static char *combine(const char *old, size_t n_old, const char *text, size_t n_text, bool prepend, size_t *n, bool *is_there) {
+    const bool ends_line = n_old == 0 || old[n_old - 1] == '\n';
+    *is_there = n_old >= n_text && memcmp(prepend ? old : old + n_old - n_text, text, n_text) == 0;
+    if (*is_there) return NULL;
+    char *both = malloc(n_old + n_text + 2), *at = both;
+    if (both == NULL) return NULL;
+    if (prepend) at = (char *)memcpy(at, text, n_text) + n_text;
+    at = (char *)memcpy(at, old, n_old) + n_old;
+    if (!ends_line) *at++ = '\n';
+    if (!prepend) at = (char *)memcpy(at, text, n_text) + n_text;
+    *n = (size_t)(at - both);
+    return both;
+}
+
+static blip2_status write_beside(const char *path, b2_existing existing, const char *text, size_t n_text, blip2_error *err) {
+    if (existing == B2_EXISTING_OVERWRITE || access(path, F_OK) != 0) return b2_write_whole(path, text, n_text, err);
+    if (existing == B2_EXISTING_SKIP) return BLIP2_OK;
+    char *old;
+    size_t n_old, n;
+    bool is_there;
+    B2_TRY(b2_read_whole(path, &old, &n_old, err));
+    char *both = combine(old, n_old, text, n_text, existing == B2_EXISTING_PREPEND, &n, &is_there);
+    blip2_status status = BLIP2_OK;
+    if (both != NULL) status = b2_write_whole(path, both, n, err);
+    else if (!is_there) status = b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", path);
+    free(both);
+    free(old);
+    return status;
+}
+
+blip2_status b2_sidecar_write(const b2_sidecar_options *o, const b2_inputs *inputs, const b2_record *record, blip2_error *err) {
+    size_t n_text = 0;
+    char *path = b2_sidecar_path(o, inputs, record->path), *text = join_answers(record, &n_text);
+    blip2_status status = path != NULL && text != NULL ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "no memory for a sidecar");
+    if (status == BLIP2_OK && o->out_folder != NULL) status = b2_path_make_folders(path, err);
+    if (status == BLIP2_OK) status = write_beside(path, o->existing, text, n_text, err);
+    free(path);
+    free(text);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* sidecar.h: a picture's text in a file of its own beside it: dog.jpg -> dog.txt. */
+#ifndef B2_SIDECAR_H
+#define B2_SIDECAR_H
+
+#include "cli/inputs.h"
+#include "cli/record.h"
+
+typedef enum b2_existing { B2_EXISTING_SKIP, B2_EXISTING_OVERWRITE, B2_EXISTING_APPEND, B2_EXISTING_PREPEND } b2_existing;
+
+typedef struct b2_sidecar_options {
+    bool is_wanted;
+    const char *extension;  /* with or without its dot; NULL: .txt */
+    const char *out_folder; /* the pictures' paths are mirrored below it; NULL: beside the pictures */
+    b2_existing existing;   /* what happens to a file that is there */
+} b2_sidecar_options;
+
+bool b2_existing_from_name(const char *name, b2_existing *existing);
+
+/* Where the text of a picture belongs, from malloc; NULL without memory. A path that leads out of out_folder ("..") loses
+ * those steps. */
+char *b2_sidecar_path(const b2_sidecar_options *options, const b2_inputs *inputs, const char *picture);
+
+/* Finds two pictures of one list whose texts would overwrite each other. Errors: BLIP2_ARGUMENT, naming them. */
+blip2_status b2_sidecar_check(const b2_sidecar_options *options, const b2_inputs *inputs, blip2_error *err);
+
+/* Writes the answers of a record, one a line, at once (temporary name, rename). Append and prepend leave a file alone that
+ * ends or begins with them already: a job done twice adds nothing. Errors: BLIP2_IO, BLIP2_MEMORY. */
+blip2_status b2_sidecar_write(const b2_sidecar_options *options, const b2_inputs *inputs, const b2_record *record, blip2_error *err);
+
+#endif
