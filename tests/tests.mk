@@ -20,7 +20,7 @@ $(B)/tests/unit/test_no_allocation: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=call
 
 .PHONY: check test demo deps demo-deps fuzz
 check: all $(TEST_BIN) $(TOOL_BIN) ## build and run the tests, installing nothing
-	@BLIP2=$(CURDIR)/$(B)/blip2 PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_demo.sh tests/tools/check_gguf.sh tests/tools/check_install.sh
+	@BLIP2=$(CURDIR)/$(B)/blip2 PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_demo.sh tests/tools/check_job.sh tests/tools/check_gguf.sh tests/tools/check_install.sh
 test: deps ## install what is missing (Debian), then build and run all tests
 	@$(MAKE) --no-print-directory layers globals
 	@$(MAKE) --no-print-directory check
@@ -48,15 +48,20 @@ check-arm: $(ARM_B)/checkkernels ## the ARM kernels against the definition, unde
 	@$(ARM_QEMU) -cpu max $<
 -include $(ARM_SRC:%.c=$(ARM_B)/%.d)
 
+# ---- a cluster ----------------------------------------------------------------------------------------------------------
+.PHONY: check-slurm
+check-slurm: all ## data/cluster/caption.sbatch on a real Slurm of one node (root; apt install slurmctld slurmd)
+	@BLIP2=$(CURDIR)/$(B)/blip2 sh tests/tools/check_slurm.sh
+
 # ---- fuzzers (clang): make fuzz runs each for FUZZ_SECONDS ---------------------------------------------------------
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_SECONDS ?= 60
 FB := build/fuzz
-$(FB)/%: tests/fuzz/%.c $(LIB_SRC) $(PROG_SRC)
+$(FB)/%: tests/fuzz/%.c $(LIB_SRC) $(PROG_SRC) $(WORD_INC) $(PAGE_INC)
 	@mkdir -p $(FB)
-	clang -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -I. -O1 -g -ffp-contract=off \
+	clang -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -I. -I$(E) -O1 -g -ffp-contract=off \
 	    $(if $(filter 1,$(JPEG)),-DB2_HAVE_JPEG) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< \
-	    $(filter-out src/kernels/% src/model/% src/generate/% src/blip2.c src/blip2_model.c src/cli/cmd_% src/cli/reader.c src/cli/job.c src/cli/common.c,$(LIB_SRC) $(PROG_SRC)) \
+	    $(filter-out src/kernels/% src/model/% src/generate/% src/blip2.c src/blip2_model.c src/cli/cmd_% src/cli/reader.c src/cli/job.c src/cli/worker.c src/cli/sink.c src/cli/plan.c src/cli/common.c,$(LIB_SRC) $(PROG_SRC)) \
 	    -ljansson -lzip -lutf8proc -lxxhash -ljpeg -lm -lpthread
 fuzz: $(FUZZ_SRC:tests/fuzz/%.c=$(FB)/%) ## fuzz every parser of outside bytes (clang; FUZZ_SECONDS=60 each)
 	@for f in $^; do echo "== $$f"; mkdir -p $$f.corpus; $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 $$f.corpus || exit 1; done

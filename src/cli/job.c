@@ -58,8 +58,8 @@ static void say_size(const job *j, const blip2_session_options *options) {
     char done[64] = "", workers[64] = "";
     if (j->plan.n_todo < j->plan.n_mine) snprintf(done, sizeof done, " of %zu (the others are done)", j->plan.n_mine);
     if (j->n_workers > 1) snprintf(workers, sizeof workers, "%zu workers of ", j->n_workers);
-    b2_say("%zu%s pictures in batches of %zu, %s%d threads; %.2f GB of own memory beside the mapped %.2f GB", j->plan.n_todo, done, j->work.batch,
-           workers, options->n_threads, (double)(memory.total * j->n_workers) * 1e-9, (double)info.file_bytes * 1e-9);
+    b2_say("%zu%s pictures in batches of %zu, %s%d threads; %.0f MB of own memory beside the mapped %.2f GB", j->plan.n_todo, done, j->work.batch,
+           workers, options->n_threads, (double)(memory.total * j->n_workers) * 1e-6, (double)info.file_bytes * 1e-9);
 }
 
 static void say_setup(const job *j) {
