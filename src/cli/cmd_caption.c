@@ -39,7 +39,7 @@ enum {
     {OPT_WORDS, 0, "words", "[NAME=]FILE", "another list of words, one a line; again for more"},                           \
     {OPT_MATCH_MODE, 0, "match-mode", "MODE", "word (default) or substring"},                                              \
     {OPT_RESUME, 0, "resume", NULL, "go on where the same command was interrupted (needs -o)"},                            \
-    {OPT_RETRY, 0, "retry-failed", NULL, "with --resume: once more those that failed"},                                    \
+    {OPT_RETRY, 0, "retry-failed", NULL, "with --resume: once more those that failed, of an unfinished job or of a shard"},                                    \
     {OPT_TIME_LIMIT, 0, "time-limit", "TIME", "stop in time, exit 75: 55m, 1h30m, 3600s"},                                 \
     {OPT_SHARD, 0, "shard", "I/N|auto", "only pictures whose index mod N is I; auto: from Slurm, OpenMPI or PMI"},         \
     {OPT_NEW_TOKENS, 'n', "max-new-tokens", "N", "at most so many tokens an answer (default 20)"},                         \

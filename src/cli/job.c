@@ -258,7 +258,7 @@ int b2_job_run(const b2_inputs *inputs, const b2_job_options *options) {
     int code = prepare(j);
     if (code == B2_EXIT_OK && j->plan.is_finished) b2_say("%s is there already: nothing to do", j->plan.final_path);
     else if (code == B2_EXIT_OK) code = run_list(j);
-    else if (j->plan.journal.fd >= 0 && j->plan.n_todo == j->plan.n_mine) unlink(j->plan.part_path); /* nothing was done */
+    else if (j->plan.is_new) unlink(j->plan.part_path); /* nothing was done */
     b2_reader_stop(j->work.reader);
     for (size_t k = 0; k < j->n_workers; k++) b2_worker_free(j->workers[k]);
     b2_sink_close(&j->sink);

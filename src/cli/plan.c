@@ -130,6 +130,7 @@ static int open_journal(const b2_inputs *inputs, const b2_job_options *o, const 
     blip2_error err;
     plan->places = calloc(inputs->n, sizeof *plan->places);
     if (plan->places == NULL) return B2_EXIT_MEMORY;
+    if (o->retries_failed && plan->is_shard && access(plan->part_path, F_OK) != 0) rename(plan->final_path, plan->part_path);
     const bool exists = access(plan->part_path, F_OK) == 0;
     if (exists && (plan->streams || has_no_header(plan->part_path))) unlink(plan->part_path);
     else if (exists && o->is_resumed) {
@@ -143,6 +144,7 @@ static int open_journal(const b2_inputs *inputs, const b2_job_options *o, const 
         return B2_EXIT_OK;
     }
     if (b2_journal_create(plan->part_path, header, &plan->journal, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    plan->is_new = true;
     return B2_EXIT_OK;
 }
 

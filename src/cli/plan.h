@@ -10,7 +10,7 @@ typedef struct b2_plan {
     char *final_path;      /* what appears when all is done: the output, or the shard's file; NULL: stdout */
     char *part_path;       /* the journal; NULL: none is kept */
     bool is_shard, streams; /* streams: records go to stdout (or a pipe) as they come */
-    bool is_continued;     /* the journal was there before */
+    bool is_continued, is_new; /* the journal was there before; or this run has begun it */
     bool is_finished;      /* a job resumed that has its output already */
     b2_journal journal;
     b2_place *places;      /* [n of the list]; NULL without a journal */

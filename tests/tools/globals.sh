@@ -3,7 +3,7 @@
 # relocated constant tables (.data.rel.ro) and what stb_image and the CLI's signal handler cannot do without.
 set -u
 allow='stbi__g_failure_reason|stbi__vertically_flip|stbi__unpremultiply|stbi__de_iphone|stbi__h2l|stbi__l2h|b2_signal_'
-found=$(nm -A "$@" 2>/dev/null | awk '$(NF-1) ~ /^[bBdDsSgGC]$/ {print}' | grep -vE "$allow|asan|ubsan|__gcov|completed|\.LC|DW\.ref" )
+found=$(nm -A "$@" 2>/dev/null | awk 'NF > 1 && $(NF-1) ~ /^[bBdDsSgGC]$/ {print}' | grep -vE "$allow|asan|ubsan|__gcov|completed|\.LC|DW\.ref" )
 # const tables of pointers are relocated once and then read-only; nm shows them as d/D
 real=""
 for line in $(printf '%s' "$found" | tr ' ' '|'); do
