@@ -25,8 +25,9 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla
 CFLAGS  ?= -O2 -g
 BASE_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -I. \
               -ffp-contract=off -fPIC -fvisibility=hidden -MMD -MP $(WARN) $(if $(CI),-Werror)
-# Loops over numbers: vectorised, errno of sqrt ignored; no flag here changes a result.
-KERNEL_FLAGS := -O3 -fno-math-errno -fno-trapping-math
+# Loops over numbers: vectorised, errno of sqrt ignored; no flag here changes a result. (Sanitizers: clang takes ten minutes
+# for one file at -O3.)
+KERNEL_FLAGS := $(if $(SANITIZE),-O1,-O3) -fno-math-errno -fno-trapping-math
 LDLIBS  := -ljansson -lzip -lutf8proc -lxxhash -lm -lpthread
 
 ifeq ($(OPENMP),1)

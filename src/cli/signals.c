@@ -2,12 +2,13 @@
 #include "cli/common.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t b2_signal_received; /* the number of the first one */
+static atomic_int b2_signal_received;            /* the number of the first one; workers look at it on their threads */
 static char b2_signal_cleanup[4096];             /* a file to remove when a signal ends the program at once */
-static volatile sig_atomic_t b2_signal_has_cleanup;
+static atomic_int b2_signal_has_cleanup;
 
 static void end_at_once(int exit_code) {
     if (b2_signal_has_cleanup) unlink(b2_signal_cleanup);
