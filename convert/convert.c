@@ -104,8 +104,18 @@ static blip2_status read_checkpoint(job *j, blip2_error *err) {
 
 /* ---- activation planes ----------------------------------------------------------------------------------------- */
 
+enum { SMALL_MATRIX = 1 << 20 };
+
 /* One for the ViT's matrices, but two for those whose inputs are loud: there the few loud ones set the scale for all others,
- * and one plane of 8 bits is too coarse. */
+ * and one plane of 8 bits is too coarse. Two for small matrices as well: they take no time to speak of (ViT-g's smallest has
+ * 2 million weights), and the demo's mean KL is thirteen times smaller so (tests/parity/ACCURACY.md). */
+static uint8_t planes_of_vision(const job *j, size_t stem) {
+    const b2_tensor_spec *spec = &j->stems.items[stem].spec;
+    if (j->options->vision_planes != 0) return (uint8_t)j->options->vision_planes;
+    const bool is_small = (uint64_t)spec->n_out * spec->n_in < SMALL_MATRIX;
+    return j->loud.of_stem[stem] != NULL || is_small ? 2 : 1;
+}
+
 static blip2_status choose_planes(job *j, blip2_error *err) {
     B2_TRY(b2_loud_find(j->tensors, &j->stems, &j->loud, err));
     j->planes = calloc(j->stems.n, sizeof *j->planes);
@@ -113,8 +123,7 @@ static blip2_status choose_planes(job *j, blip2_error *err) {
     for (size_t i = 0; i < j->stems.n; i++) {
         const b2_tensor_spec *spec = &j->stems.items[i].spec;
         if (b2_encode_dtype(spec, j->options->type) != B2_DTYPE_I8) continue;
-        const uint8_t chosen = j->options->vision_planes != 0 ? (uint8_t)j->options->vision_planes : j->loud.of_stem[i] != NULL ? 2 : 1;
-        j->planes[i] = spec->planes == B2_PLANES_BY_CONVERTER ? chosen : (uint8_t)spec->planes;
+        j->planes[i] = spec->planes == B2_PLANES_BY_CONVERTER ? planes_of_vision(j, i) : (uint8_t)spec->planes;
     }
     return BLIP2_OK;
 }

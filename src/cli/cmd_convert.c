@@ -16,7 +16,7 @@ enum { OPT_OUTPUT = 1, OPT_TYPE, OPT_PLANES, OPT_THREADS, OPT_VERBOSE, OPT_QUIET
 static const b2_option options[] = {
     {OPT_OUTPUT, 'o', "output", "FILE", "the file to write, *.gguf"},
     {OPT_TYPE, 0, "type", "TYPE", "of the matrices: i8 (default), f16 or f32"},
-    {OPT_PLANES, 0, "vision-planes", "1|2", "int8: 8 or 15 bits for the vision tower's activations (default: as its LayerNorms need)"},
+    {OPT_PLANES, 0, "vision-planes", "1|2", "int8: 8 or 15 bits for the vision tower's activations (default: as its matrices need)"},
     {OPT_THREADS, 't', "threads", "N", "(default: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else one per core)"},
     {OPT_VERBOSE, 'v', "verbose", NULL, "say which matrices lost most"},
     {OPT_QUIET, 0, "quiet", NULL, "no progress"},

@@ -17,8 +17,14 @@
 
 #include <cmocka.h>
 
-static const char *const names[] = {"odd", "old", "heads", "long", "deep", "one", "outlier"};
-enum { N_GOLDEN = sizeof names / sizeof names[0], N_ITEMS = 16, N_PICTURES = 3, N_NEW = 8 };
+/* Small matrices get two activation planes in the ViT; some are forced to the one that the real model has. */
+typedef struct checkpoint {
+    const char *name;
+    int vision_planes; /* 0: the converter's choice */
+} checkpoint;
+
+static const checkpoint checkpoints[] = {{"odd", 1}, {"old", 0}, {"heads", 1}, {"long", 0}, {"deep", 1}, {"one", 1}, {"outlier", 0}};
+enum { N_GOLDEN = sizeof checkpoints / sizeof checkpoints[0], N_ITEMS = 16, N_PICTURES = 3, N_NEW = 8 };
 #define HASHES "tests/golden/bytes.txt"
 
 typedef struct way {
@@ -81,7 +87,8 @@ static uint64_t hash_answers(const blip2_model *model, blip2_image **images, con
     return hash;
 }
 
-static blip2_model *convert_and_open(const char *name, char *path) {
+static blip2_model *convert_and_open(const checkpoint *c, char *path) {
+    const char *name = c->name;
     char source[256];
     snprintf(source, sizeof source, "tests/golden/models/%s", name);
     const int fd = mkstemp(path);
@@ -90,6 +97,7 @@ static blip2_model *convert_and_open(const char *name, char *path) {
     b2_convert_options options = b2_convert_options_default();
     options.source = source;
     options.output = path;
+    options.vision_planes = c->vision_planes;
     blip2_error err;
     blip2_model *model = NULL;
     if (b2_convert(&options, &err) != BLIP2_OK || blip2_model_open(path, &model, &err) != BLIP2_OK) fail_msg("%s: %s", name, err.message);
@@ -135,14 +143,14 @@ static void test_one_definition_every_machine(void **state) {
     FILE *update = *state != NULL ? fopen(HASHES, "w") : NULL;
     for (size_t i = 0; i < N_GOLDEN; i++) {
         char path[] = "/tmp/blip2_bytes_XXXXXX";
-        blip2_model *model = convert_and_open(names[i], path);
+        blip2_model *model = convert_and_open(&checkpoints[i], path);
         blip2_image *images[N_PICTURES];
-        load_pictures(names[i], model, images);
+        load_pictures(checkpoints[i].name, model, images);
         uint64_t want_file = hash_file(path), want = hash_answers(model, images, "scalar", (way){1, 1});
-        if (update != NULL) fprintf(update, "%s %016" PRIx64 " %016" PRIx64 "\n", names[i], want_file, want);
-        else if (!find_hashes(names[i], &want_file, &want)) fail_msg("%s: no hash in " HASHES, names[i]);
-        if (hash_file(path) != want_file) fail_msg("%s: the converted file has another hash", names[i]);
-        check_every_way(names[i], model, images, want);
+        if (update != NULL) fprintf(update, "%s %016" PRIx64 " %016" PRIx64 "\n", checkpoints[i].name, want_file, want);
+        else if (!find_hashes(checkpoints[i].name, &want_file, &want)) fail_msg("%s: no hash in " HASHES, checkpoints[i].name);
+        if (hash_file(path) != want_file) fail_msg("%s: the converted file has another hash", checkpoints[i].name);
+        check_every_way(checkpoints[i].name, model, images, want);
         for (size_t k = 0; k < N_PICTURES; k++) blip2_image_free(&images[k]);
         blip2_model_close(&model);
         unlink(path);
