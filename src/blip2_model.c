@@ -80,8 +80,8 @@ static const char *string_or_empty(const b2_checkpoint *c, const char *key) {
 void blip2_model_describe(const blip2_model *model, blip2_model_info *info) {
     const b2_hparams *h = &model->weights.h;
     const b2_checkpoint *c = model->checkpoint;
-    *info = (blip2_model_info){
-        .struct_bytes = sizeof *info,
+    const blip2_model_info all = {
+        .struct_bytes = info->struct_bytes,
         .name = string_or_empty(c, "general.name"),
         .source = string_or_empty(c, "general.source.repo_url"),
         .revision = string_or_empty(c, "general.source.revision"),
@@ -101,6 +101,8 @@ void blip2_model_describe(const blip2_model *model, blip2_model_info *info) {
         .bos_id = (int32_t)h->bos_id, .stop_id = (int32_t)h->stop_id,
         .content_hash = b2_checkpoint_content_hash(c),
     };
+    /* a caller built with an older header has a shorter struct */
+    memcpy(info, &all, info->struct_bytes < sizeof all ? info->struct_bytes : sizeof all);
 }
 
 bool blip2_model_tensor(const blip2_model *model, uint32_t index, blip2_tensor_info *info) {

@@ -29,11 +29,11 @@ static void print_help(FILE *out) {
     for (int i = 0; i < N_COMMANDS; i++) {
         char left[64];
         snprintf(left, sizeof left, "blip2 %s %s", commands[i].name, commands[i].usage);
-        fprintf(out, "  %-36s %s\n", left, commands[i].help);
+        fprintf(out, "  %-40s  %s\n", left, commands[i].help);
     }
     fputs("\nblip2 COMMAND --help lists a command's options; blip2 --version says which this is.\n"
           "Exit codes: 0 done, 1 some pictures failed, 2 usage, 3 model or checkpoint, 4 list or output, 5 memory,\n"
-          "75 interrupted by a signal, 130 Ctrl-C.\n", out);
+          "75 stopped by a signal or the time limit (resumable), 130 Ctrl-C.\n", out);
 }
 
 int main(int argc, char **argv) {

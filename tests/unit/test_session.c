@@ -205,7 +205,7 @@ static void test_cancellation(void **state) {
 static void test_describe(void **state) {
     (void)state;
     blip2_model *model = open_model(B2_DTYPE_I8, false);
-    blip2_model_info info;
+    blip2_model_info info = {.struct_bytes = sizeof info};
     blip2_model_describe(model, &info);
     assert_string_equal(info.name, "fixture");
     assert_string_equal(info.dtype, "i8");
