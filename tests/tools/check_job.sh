@@ -59,7 +59,8 @@ check $full "a full disk at 5 moments: exit 4, nothing lost, equal bytes after -
 rm -f term.jsonl*
 sh job.sh -o term.jsonl 2>term.log &
 pid=$!
-sleep 0.4; began=$(date +%s); kill -TERM $pid; wait $pid; code=$?
+until [ -s term.jsonl.part ]; do sleep 0.02; done
+began=$(date +%s); kill -TERM $pid; wait $pid; code=$?
 [ $code = 75 ] && [ $(($(date +%s) - began)) -le 10 ] && job -o term.jsonl --resume && cmp -s whole.jsonl term.jsonl
 check $? "SIGTERM: exit 75 within 10 s, resumed: equal bytes"
 
