@@ -81,9 +81,11 @@ $(B)/src/kernels/%.o: EXTRA = $(KERNEL_FLAGS)
 $(B)/src/image/%.o: EXTRA = -O3
 # stb's JPEG writer shifts ones out of an int; every compiler does what it means.
 $(B)/src/cli/thumbnail.o: EXTRA = -fno-sanitize=shift
-$(B)/src/kernels/x86/isa_avx2.o: EXTRA = $(KERNEL_FLAGS) -mavx2 -mfma -mf16c
-$(B)/src/kernels/x86/isa_avxvnni.o: EXTRA = $(KERNEL_FLAGS) -mavx2 -mfma -mf16c -mavxvnni
-$(B)/src/kernels/x86/isa_avx512vnni.o: EXTRA = $(KERNEL_FLAGS) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq \
+# SLP would put addresses of a tile together in vector registers, where they queue behind the products they are needed for.
+X86_FLAGS := $(KERNEL_FLAGS) -fno-tree-slp-vectorize
+$(B)/src/kernels/x86/isa_avx2.o: EXTRA = $(X86_FLAGS) -mavx2 -mfma -mf16c
+$(B)/src/kernels/x86/isa_avxvnni.o: EXTRA = $(X86_FLAGS) -mavx2 -mfma -mf16c -mavxvnni
+$(B)/src/kernels/x86/isa_avx512vnni.o: EXTRA = $(X86_FLAGS) -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq \
                                               -mavx512vl -mavx512vnni -mprefer-vector-width=512
 
 $(B)/src/kernels/arm/isa_neon.o: EXTRA = $(KERNEL_FLAGS)

@@ -4,9 +4,11 @@
  *   strip of 64 outputs:  for each pair of groups along K           the pair's weights stay in L1, 16 KB
  *                           for each block of rows                  as high as a tile, heights equal within one
  *                             for each group, for each tile across  one call of the set's tile
+ *                             after the last pair                   bias, epilogue, out
  *
  * The first block of rows reads the weights from the file, once, and leaves them in scratch the way the dot product
- * wants them; the blocks after it read them there. Meanwhile the pair after this one is prefetched. */
+ * wants them; the blocks after it read them there. Meanwhile the pair after this one is prefetched, and during the last
+ * pair the first one of the panels that come next. */
 #ifndef B2_GEMM_WALK_H
 #define B2_GEMM_WALK_H
 
@@ -74,9 +76,30 @@ INLINE void prefetch_lines(line_cursor *cursor, size_t n) {
     }
 }
 
+/* Where the lines after a pair lie: further along K, or at the start of the panels that come next. */
+INLINE line_cursor lines_after(const b2_weight_panels *w, size_t k, size_t pair) {
+    const size_t pair_inputs = PAIR_GROUPS * w->group, n_lines = pair_inputs * w->panel / LINE_BYTES;
+    const bool is_last = (pair + PAIR_GROUPS) * w->group >= k;
+    const int8_t *at = !is_last ? w->values + (pair + PAIR_GROUPS) * w->group * w->panel
+                       : w->next != NULL ? w->next->values : w->values;
+    return (line_cursor){(uintptr_t)at, n_lines, n_lines, k > pair_inputs ? (k - pair_inputs) * w->panel : 0};
+}
+
+INLINE void prefetch_scales(const b2_weight_panels *next, size_t n_groups) {
+    const size_t n_bytes = next->n_panels * next->panel * n_groups * sizeof *next->scales;
+    for (size_t i = 0; i < n_bytes; i += LINE_BYTES) __builtin_prefetch((const char *)next->scales + i, 0, 2);
+}
+
+/* Results go to lines that no cache holds: asked for while the last products are made. */
+INLINE void prefetch_out(const b2_gemm_out *out, size_t first_row, size_t n_rows) {
+    const float *row = out->out + first_row * out->stride;
+    for (size_t i = 0; i < n_rows; i++, row += out->stride)
+        for (size_t n = 0; n < out->n; n += LINE_BYTES / sizeof *row) __builtin_prefetch(row + n, 1);
+}
+
 /* tile_columns: a tile's width in columns. block_bytes: of one prepared weight. */
-INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, uint8_t *scratch,
-                       const size_t tile_columns, const size_t block_bytes, gemm_tile_fn *run) {
+INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                       uint8_t *scratch, const size_t tile_columns, const size_t block_bytes, gemm_tile_fn *run) {
     static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const size_t k = rows->stride, group = w->group, n_groups = k / group, p = w->panel;
     const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -93,10 +116,11 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
         .group = group,
     };
     for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS) {
-        line_cursor ahead = {(uintptr_t)w->values + (pair + PAIR_GROUPS) * group * p, pair_lines, pair_lines,
-                             (k - PAIR_GROUPS * group) * p};
+        line_cursor ahead = lines_after(w, k, pair);
         for (size_t b = 0, m = 0; b < n_blocks; b++) {
             const size_t n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);
+            const bool is_last = pair + PAIR_GROUPS >= n_groups;
+            if (is_last) prefetch_out(out, m, n_rows);
             for (size_t g = pair; g < n_groups && g < pair + PAIR_GROUPS; g++) {
                 if (b > 0) prefetch_lines(&ahead, share);
                 t.hi = rows->hi + m * k + g * group;
@@ -114,9 +138,11 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
                     run(&t, n_rows, b == 0);
                 }
             }
+            for (size_t i = m; is_last && i < m + n_rows; i++) b2_gemm_finish_row(out, i, y + i * B2_GEMM_STRIP);
             m += n_rows;
         }
     }
+    if (w->next != NULL && n_later > 0) prefetch_scales(w->next, n_groups);
 }
 
 /* ---- skipping zeros ---------------------------------------------------------------------------------------------
@@ -153,8 +179,8 @@ INLINE void prefetch_live(const int8_t *group, uint32_t live) {
 typedef void gemm_live_fn(const gemm_tile *tile, size_t n_rows, uint32_t live);
 
 /* False, and nothing done, where this way does not pay. */
-INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, uint8_t *scratch,
-                      const size_t tile_columns, gemm_live_fn *run) {
+INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                      uint8_t *scratch, const size_t tile_columns, gemm_live_fn *run) {
     static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const size_t k = rows->stride, n_groups = k / w->group;
     uint32_t *live = (uint32_t *)(void *)scratch;
@@ -184,6 +210,7 @@ INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, 
             run(&t, rows->n_rows, live[g]);
         }
     }
+    for (size_t m = 0; m < rows->n_rows; m++) b2_gemm_finish_row(out, m, y + m * B2_GEMM_STRIP);
     return true;
 }
 

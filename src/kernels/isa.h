@@ -31,14 +31,34 @@ typedef struct b2_weight_panels {
     const int8_t *values;   /* [n_panels][K/4][panel][4] */
     const uint16_t *scales; /* [n_panels][K/group][panel], BF16 */
     size_t panel, group, n_panels; /* panel 16 or 64; group a multiple of 4, at most 128 */
+    const struct b2_weight_panels *next; /* those that this thread will probably multiply next, to be fetched meanwhile;
+                                            NULL: not known */
 } b2_weight_panels;
 
 /* One call's share of a product: at most this many rows and outputs, so that a tile of results stays in the cache. */
 enum { B2_GEMM_ROWS = 272, B2_GEMM_STRIP = 64, B2_GEMM_SCRATCH_BYTES = 256 * 1024 };
 
-/* y[n_rows][n_panels * panel] = rows times panels, n_rows <= B2_GEMM_ROWS, n_panels * panel <= B2_GEMM_STRIP; y is
- * 64-byte aligned with rows B2_GEMM_STRIP apart; scratch: B2_GEMM_SCRATCH_BYTES, 64-byte aligned, the thread's own. */
-typedef void b2_gemm_i8_fn(const b2_quantised_rows *rows, const b2_weight_panels *weights, float *y, void *scratch);
+/* out[n] = epilogue(y + bias); bias may be NULL (nothing is added then) */
+typedef void b2_finish_row_fn(const float *y, const float *bias, size_t n, b2_epilogue epilogue, float *out);
+
+/* Where a product goes: row m of it, finished, to out + m * stride. */
+typedef struct b2_gemm_out {
+    float *out;
+    size_t stride;
+    const float *bias; /* [n] or NULL */
+    size_t n;          /* outputs wanted: panels may hold padding behind them */
+    b2_epilogue epilogue;
+    b2_finish_row_fn *finish; /* the set's finish_row */
+} b2_gemm_out;
+
+static inline void b2_gemm_finish_row(const b2_gemm_out *out, size_t row, const float *y) {
+    out->finish(y, out->bias, out->n, out->epilogue, out->out + row * out->stride);
+}
+
+/* out = rows times panels, n_rows <= B2_GEMM_ROWS, n_panels * panel <= B2_GEMM_STRIP. Scratch, 64-byte aligned and the
+ * thread's own: y, room for the products, [n_rows][B2_GEMM_STRIP]; scratch, B2_GEMM_SCRATCH_BYTES. */
+typedef void b2_gemm_i8_fn(const b2_quantised_rows *rows, const b2_weight_panels *weights, const b2_gemm_out *out, float *y,
+                           void *scratch);
 
 /* out[n_rows][n_out] = a[n_rows][n_in] w[n_out][n_in]^T. The parity path; w is row-major f32. */
 typedef void b2_gemm_f32_fn(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,
@@ -75,8 +95,7 @@ typedef struct b2_isa {
                          int32_t *sum);
     /* y[n] = (x - mean) / sqrt(var + eps) * gamma + beta; in place allowed */
     void (*layernorm_row)(const float *x, size_t n, const float *gamma, const float *beta, float eps, float *y);
-    /* out[n] = epilogue(y + bias); bias may be NULL (nothing is added then) */
-    void (*finish_row)(const float *y, const float *bias, size_t n, b2_epilogue epilogue, float *out);
+    b2_finish_row_fn *finish_row;
     float (*dot_f32)(const float *a, const float *b, size_t n);
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n);
     void (*widen_f16)(const uint16_t *x, float *y, size_t n);

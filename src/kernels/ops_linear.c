@@ -36,35 +36,47 @@ static void quantise_unit(void *context, size_t unit, int thread) {
                               ops->plane_scale + r * (stride / w->group), ops->plane_sum + r * (stride / w->group));
 }
 
+/* Up to 64 outputs, from output 64 strip on. */
+static b2_weight_panels strip_panels(const b2_matrix *w, size_t strip) {
+    const size_t first = strip * B2_GEMM_STRIP, n_left = b2_round_up(w->n_out, w->panel) - first;
+    return (b2_weight_panels){
+        .values = (const int8_t *)w->values + first * w->n_in_padded,
+        .scales = w->scales + first * (w->n_in_padded / w->group),
+        .panel = w->panel,
+        .group = w->group,
+        .n_panels = min_size(B2_GEMM_STRIP, n_left) / w->panel,
+    };
+}
+
 static void gemm_i8_unit(void *context, size_t unit, int thread) {
     const linear_job *job = context;
     const b2_matrix *w = job->w;
     const b2_ops *ops = job->ops;
     const size_t strip = unit % job->n_strips, first = unit / job->n_strips * job->rows_per_block;
-    const size_t stride = w->n_in_padded, n_rows = min_size(job->rows_per_block, job->n_rows - first);
-    const size_t out_first = strip * B2_GEMM_STRIP, n_padded = b2_round_up(w->n_out, w->panel);
+    const size_t next_strip = (strip + (size_t)b2_team_threads(ops->team)) % job->n_strips, stride = w->n_in_padded;
     const b2_quantised_rows rows = {
         .hi = ops->plane_hi + first * stride,
         .lo = w->planes == 2 ? ops->plane_lo + first * stride : NULL,
         .scale = ops->plane_scale + first * (stride / w->group),
         .sum = ops->plane_sum + first * (stride / w->group),
-        .n_rows = n_rows,
+        .n_rows = min_size(job->rows_per_block, job->n_rows - first),
         .stride = stride,
     };
-    const b2_weight_panels panels = {
-        .values = (const int8_t *)w->values + out_first * stride,
-        .scales = w->scales + out_first * (stride / w->group),
-        .panel = w->panel,
-        .group = w->group,
-        .n_panels = min_size(B2_GEMM_STRIP, n_padded - out_first) / w->panel,
+    const b2_weight_panels next = strip_panels(w, next_strip);
+    b2_weight_panels panels = strip_panels(w, strip);
+    panels.next = &next;
+    const size_t first_out = strip * B2_GEMM_STRIP;
+    const b2_gemm_out out = {
+        .out = job->out + first * w->n_out + first_out,
+        .stride = w->n_out,
+        .bias = bias_at(w, first_out),
+        .n = min_size(B2_GEMM_STRIP, w->n_out - first_out),
+        .epilogue = job->epilogue,
+        .finish = ops->isa.finish_row,
     };
     uint8_t *scratch = b2_ops_thread_scratch(ops, thread);
     float *y = (float *)(void *)(scratch + B2_GEMM_SCRATCH_BYTES);
-    ops->isa.gemm_i8(&rows, &panels, y, scratch);
-    const size_t n = min_size(B2_GEMM_STRIP, w->n_out - out_first);
-    for (size_t m = 0; m < n_rows; m++)
-        ops->isa.finish_row(y + m * B2_GEMM_STRIP, bias_at(w, out_first), n, job->epilogue,
-                            job->out + (first + m) * w->n_out + out_first);
+    ops->isa.gemm_i8(&rows, &panels, &out, y, scratch);
 }
 
 /* Blocks of equal height, at most what a kernel takes; more of them where the strips alone would leave threads idle. */

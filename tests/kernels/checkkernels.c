@@ -95,15 +95,21 @@ static void check_gemm_case(check *c, const gemm_case *g) {
         .hi = hi, .lo = lo, .scale = scale, .sum = sum, .n_rows = g->n_rows, .stride = g->k};
     const b2_weight_panels panels = {
         .values = w, .scales = d, .panel = g->panel, .group = g->group, .n_panels = g->n_panels};
-    const size_t y_bytes = g->n_rows * B2_GEMM_STRIP * sizeof(float);
-    float *got = bytes(c, y_bytes), *want = bytes(c, y_bytes);
-    memset(got, 0xFF, y_bytes), memset(want, 0xFF, y_bytes);
+    /* fewer outputs than the panels hold, a bias or none, every epilogue; rows of out further apart than they are long */
+    const size_t n = n_out - next_below(&c->seed, g->panel), stride = n + next_below(&c->seed, 40);
+    const size_t y_bytes = g->n_rows * B2_GEMM_STRIP * sizeof(float), n_result = (g->n_rows - 1) * stride + n;
+    float *result[2] = {floats(c, n_result, KIND_PLAIN), bytes(c, n_result * sizeof(float))};
+    memcpy(result[1], result[0], n_result * sizeof(float));
+    b2_gemm_out out = {.stride = stride, .bias = next_below(&c->seed, 3) == 0 ? NULL : floats(c, n, KIND_PLAIN), .n = n,
+                       .epilogue = (b2_epilogue)next_below(&c->seed, 4), .finish = c->want->finish_row};
+    float *y = bytes(c, y_bytes);
     void *scratch = bytes(c, B2_GEMM_SCRATCH_BYTES);
-    c->want->gemm_i8(&rows, &panels, want, scratch);
-    memset(scratch, 0x7F, B2_GEMM_SCRATCH_BYTES); /* whatever the last call left there must not matter */
-    c->isa->gemm_i8(&rows, &panels, got, scratch);
-    for (size_t m = 0; m < g->n_rows; m++)
-        expect_floats(c, "y", got + m * B2_GEMM_STRIP, want + m * B2_GEMM_STRIP, n_out);
+    for (int i = 0; i < 2; i++) {
+        memset(y, 0xFF, y_bytes), memset(scratch, 0x7F, B2_GEMM_SCRATCH_BYTES); /* what is left there must not matter */
+        out.out = result[i];
+        (i == 0 ? c->want : c->isa)->gemm_i8(&rows, &panels, &out, y, scratch);
+    }
+    expect_floats(c, "out", result[1], result[0], n_result);
     end_case(c);
 }
 

@@ -84,9 +84,10 @@ static void run(const gemm_tile *t, size_t n_rows, bool from_file) {
     run_all_rows(t, n_rows, 0xFFFFFFFFu);
 }
 
-static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
-    if (walk_live(rows, w, y, scratch, 1, run_all_rows)) return;
-    walk_strip(rows, w, y, scratch, 1, 1, run);
+static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                    void *scratch) {
+    if (walk_live(rows, w, out, y, scratch, 1, run_all_rows)) return;
+    walk_strip(rows, w, out, y, scratch, 1, 1, run);
 }
 
 #endif

@@ -60,7 +60,8 @@ static void add_group(const b2_quantised_rows *rows, size_t first, size_t n_rows
     }
 }
 
-static void gemm_i8_blas(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
+static void gemm_i8_blas(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                         void *scratch) {
     block *b = scratch;
     for (size_t m = 0; m < rows->n_rows; m++) memset(y + m * STRIP, 0, w->n_panels * w->panel * sizeof *y);
     for (size_t g = 0; g < rows->stride / w->group; g++) {
@@ -73,6 +74,7 @@ static void gemm_i8_blas(const b2_quantised_rows *rows, const b2_weight_panels *
             add_group(rows, first, n_rows, w, g, b, y);
         }
     }
+    for (size_t m = 0; m < rows->n_rows; m++) b2_gemm_finish_row(out, m, y + m * STRIP);
 }
 
 static void gemm_f32_blas(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,

@@ -5,7 +5,8 @@
 
 /* y = 0; for each group, in order: y = fma((float)S, s_g d_g, y) with the sum S exact in int32; two planes are put
  * together before the one conversion: S = 128 H + L. */
-static void gemm_i8_plain(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
+static void gemm_i8_plain(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *result, float *y,
+                          void *scratch) {
     (void)scratch;
     const size_t p = w->panel, n_groups = rows->stride / w->group;
     for (size_t panel = 0; panel < w->n_panels; panel++)
@@ -28,6 +29,7 @@ static void gemm_i8_plain(const b2_quantised_rows *rows, const b2_weight_panels 
                 for (size_t n = 0; n < p; n++) out[n] = fmaf((float)sum[n], s * b2_bf16_to_f32(d[n]), out[n]);
             }
         }
+    for (size_t m = 0; m < rows->n_rows; m++) b2_gemm_finish_row(result, m, y + m * B2_GEMM_STRIP);
 }
 
 static void gemm_f32_plain(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,

@@ -180,10 +180,11 @@ static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
     else n_rows == 1 ? run_live_shape(t, 1, 2, live) : run_live_shape(t, 2, 2, live);
 }
 
-static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, float *y, void *scratch) {
-    if (walk_live(rows, w, y, scratch, TILE_COLUMNS, run_live)) return;
-    if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, y, scratch, TILE_COLUMNS, 1, run_wide);
-    else walk_strip(rows, w, y, scratch, 1, 1, run_narrow);
+static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                    void *scratch) {
+    if (walk_live(rows, w, out, y, scratch, TILE_COLUMNS, run_live)) return;
+    if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, out, y, scratch, TILE_COLUMNS, 1, run_wide);
+    else walk_strip(rows, w, out, y, scratch, 1, 1, run_narrow);
 }
 
 void b2_isa_fill_avx512vnni(b2_isa *isa) {
