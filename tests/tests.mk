@@ -21,11 +21,13 @@ $(B)/tests/unit/test_no_allocation: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=call
 .PHONY: check test demo deps demo-deps fuzz
 check: all $(TEST_BIN) $(TOOL_BIN) ## build and run the tests, installing nothing
 	@BLIP2=$(CURDIR)/$(B)/blip2 PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_demo.sh tests/tools/check_job.sh tests/tools/check_gguf.sh tests/tools/check_install.sh
+# All cores build, unless the caller chose a number.
+AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 test: deps ## install what is missing (Debian), then build and run all tests
-	@$(MAKE) --no-print-directory layers globals
-	@$(MAKE) --no-print-directory check
+	@$(AGAIN) layers globals
+	@$(AGAIN) check
 demo: demo-deps ## install what is missing, build, then caption and question the pictures of data/demo
-	@$(MAKE) --no-print-directory all
+	@$(AGAIN) all
 	@BLIP2=$(CURDIR)/$(B)/blip2 sh data/demo/demo.sh
 deps:
 	@sh tests/tools/install.sh test

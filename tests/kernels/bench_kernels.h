@@ -103,13 +103,15 @@ static void bench_product(bench_state *s, const product *p, double *seconds, dou
     *probe = median(probes, n_repeats);
 }
 
-static void bench_products(bench_state *s) {
+/* phase NULL: all */
+static void bench_products(bench_state *s, const char *phase) {
     printf("%-8s %-16s %5s %6s %6s  %9s %9s %7s  %8s %7s\n", "phase", "product", "rows", "n_in", "n_out", "ms", "GOP/s",
            "probe", "GB/s", "memory");
     double total = 0.0, ops_total = 0.0, ceiling = 0.0, bytes_total = 0.0;
     for (size_t i = 0; i < N_PRODUCTS; i++) {
         const product *p = &products[i];
         double seconds, probe;
+        if (phase != NULL && strcmp(phase, p->phase) != 0) continue;
         const double gbs = b2_probe_read_gbs(s->ops.team, s->pool, BENCH_POOL_BYTES, &s->checksum);
         bench_product(s, p, &seconds, &probe);
         const double values = (double)p->n_in * (double)p->n_out, n = (double)p->count;
@@ -215,7 +217,7 @@ static void bench_verbs(bench_state *s) {
     bench_verb(s, "f16 dot products, 512 x 2560", dot_f16_rows, 1, 0, 2.0 * 512 * 2560);
 }
 
-static int bench_kernels(const char *isa_name, int n_threads) {
+static int bench_kernels(const char *isa_name, int n_threads, const char *phase) {
     bench_state s = {.pool = malloc(BENCH_POOL_BYTES), .scales = malloc(BENCH_POOL_BYTES / 64),
                      .x = malloc((size_t)4 << 22), .out = malloc((size_t)4 << 22)};
     blip2_error err;
@@ -236,8 +238,8 @@ static int bench_kernels(const char *isa_name, int n_threads) {
     printf("%s, %d threads; one thread: dot %.0f GOP/s, fma %.0f GFLOP/s; all: dot %.0f, fma %.0f\n", s.ops.isa.name,
            b2_team_threads(s.ops.team), b2_probe_dot_gops(one, s.ops.isa.name), b2_probe_fma_gflops(one, s.ops.isa.name),
            b2_probe_dot_gops(s.ops.team, s.ops.isa.name), b2_probe_fma_gflops(s.ops.team, s.ops.isa.name));
-    bench_products(&s);
-    bench_verbs(&s);
+    bench_products(&s, phase);
+    if (phase == NULL) bench_verbs(&s);
     b2_team_free(one);
     b2_team_free(s.ops.team);
     b2_arena_free(&s.arena);

@@ -2,7 +2,7 @@
  *
  *   checkkernels                           checks; one TAP line for each kernel and set
  *   checkkernels --seed N                  the same with other numbers (a failure prints its seed)
- *   checkkernels --bench [ISA [THREADS]]   speed beside the machine's limits, measured in the same run */
+ *   checkkernels --bench [ISA [THREADS [PHASE]]]   speed beside the machine's limits, measured in the same run */
 #include "kernels/isa.h"
 #include "tests/kernels/bench_kernels.h"
 #include "tests/kernels/guarded.h"
@@ -393,6 +393,6 @@ static int check_all(uint64_t seed) {
 
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
-        return bench_kernels(argc > 2 ? argv[2] : NULL, argc > 3 ? atoi(argv[3]) : 0);
+        return bench_kernels(argc > 2 ? argv[2] : NULL, argc > 3 ? atoi(argv[3]) : 0, argc > 4 ? argv[4] : NULL);
     return check_all(argc > 2 && strcmp(argv[1], "--seed") == 0 ? strtoull(argv[2], NULL, 0) : default_seed);
 }
