@@ -42,7 +42,7 @@ static blip2_status read_header(const b2_picture_file *file, bmp *out, size_t *p
     if (!is_known_header(header_bytes))
         return b2_fail(err, BLIP2_UNSUPPORTED, "%s: BMP with an unknown header of %zu bytes", file->name, header_bytes);
     *palette_offset = FILE_HEADER_BYTES + header_bytes;
-    if (file->n_bytes < *palette_offset + 12) return fail_damaged(file, err, "it ends within the header");
+    if (file->n_bytes < *palette_offset) return fail_damaged(file, err, "it ends within the header");
     *n_colours = 0;
     if (header_bytes == CORE_HEADER_BYTES) {
         out->width = b2_read_le16(p + 4);
@@ -57,10 +57,10 @@ static blip2_status read_header(const b2_picture_file *file, bmp *out, size_t *p
         out->compression = b2_read_le32(p + 16);
         *n_colours = b2_read_le32(p + 32);
     }
-    if (out->compression == BITFIELDS) {
-        read_masks(file, header_bytes, out);
-        if (header_bytes == 40) *palette_offset += 12;
-    }
+    if (out->compression != BITFIELDS) return BLIP2_OK;
+    if (header_bytes == 40) *palette_offset += 12;
+    if (file->n_bytes < *palette_offset) return fail_damaged(file, err, "it ends within the header");
+    read_masks(file, header_bytes, out);
     return BLIP2_OK;
 }
 
@@ -169,8 +169,8 @@ static bool decode_runs(const b2_picture_file *file, const bmp *in, uint8_t *ind
             for (size_t i = 0; i < run && used < n; i++)
                 indices[used++] = (uint8_t)(is_rle4 ? (i % 2 == 0 ? value >> 4 : value & 15) : value);
             x += run;
-        } else if (value == 0) {
-            used = (used + in->width - 1) / in->width * in->width;
+        } else if (value == 0) { /* the row ends, also one that holds nothing (Pillow loses such a row, then refuses) */
+            used = x == 0 ? used + in->width : (used + in->width - 1) / in->width * in->width;
             x = 0;
         } else if (value == 1) {
             return true;
@@ -206,7 +206,7 @@ static blip2_status decode_rle(const b2_picture_file *file, const bmp *in, uint8
 
 blip2_status b2_bmp_decode(const b2_picture_file *file, b2_picture *out, int *orientation, blip2_error *err) {
     bmp in = {0};
-    size_t palette_offset, n_colours;
+    size_t palette_offset = 0, n_colours = 0;
     *orientation = B2_UPRIGHT;
     B2_TRY(read_header(file, &in, &palette_offset, &n_colours, err));
     in.data_offset = b2_read_le32(file->bytes + 10);

@@ -200,12 +200,57 @@ static void test_exif_can_be_ignored(void **state) {
     b2_picture_free(&picture);
 }
 
+/* A file header, a header of 40 bytes, two palette entries where bits is 8, then data. Returns the length. */
+static size_t make_bmp(uint8_t *out, uint8_t width, uint8_t height, uint8_t bits, uint8_t compression, const char *data,
+                       size_t n) {
+    static const uint8_t palette[8] = {0, 0, 0, 0, 30, 20, 10, 0};
+    const size_t n_palette = bits == 8 ? sizeof palette : 0;
+    memset(out, 0, 54);
+    memcpy(out, "BM", 2);
+    out[10] = (uint8_t)(54 + n_palette);
+    out[14] = 40;
+    out[18] = width;
+    out[22] = height;
+    out[26] = 1;
+    out[28] = bits;
+    out[30] = compression;
+    out[46] = bits == 8 ? 2 : 0;
+    memcpy(out + 54, palette, n_palette);
+    memcpy(out + 54 + n_palette, data, n);
+    return 54 + n_palette + n;
+}
+
+/* One pixel of 24 bits is a whole file of 58 bytes, shorter than a header with masks. */
+static void test_smallest_bmp(void **state) {
+    (void)state;
+    uint8_t bytes[80];
+    b2_picture picture;
+    for (size_t cut = 0; cut < 2; cut++) {
+        const size_t n = make_bmp(bytes, 1, 1, 24, 0, "\3\2\1\0", 4) - 2 * cut; /* the padding may be missing, colours not */
+        assert_int_equal(b2_picture_load_memory(bytes, n, "x", NULL, &picture, NULL), cut == 0 ? BLIP2_OK : BLIP2_FORMAT);
+        if (cut == 0) assert_memory_equal(picture.rgb, "\1\2\3", 3);
+        b2_picture_free(&picture);
+    }
+}
+
+/* Run lengths, from the bottom: a row of ones, a row without any, a row of ones: the empty one must not be lost. */
+static void test_empty_row_of_runs(void **state) {
+    (void)state;
+    uint8_t bytes[128];
+    b2_picture picture;
+    const size_t n = make_bmp(bytes, 2, 3, 8, 1, "\2\1\0\0\0\0\2\1\0\1", 10);
+    assert_int_equal(b2_picture_load_memory(bytes, n, "x", NULL, &picture, NULL), BLIP2_OK);
+    for (size_t y = 0; y < 3; y++) assert_memory_equal(picture.rgb + 6 * y, y == 1 ? "\0\0\0\0\0\0" : "\12\24\36\12\24\36", 6);
+    b2_picture_free(&picture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_kind_is_pillow_s_rgb),   cmocka_unit_test(test_resize_is_pillow_s_bicubic),
         cmocka_unit_test(test_normalise),                    cmocka_unit_test(test_damaged_files_are_sentences),
         cmocka_unit_test(test_what_is_no_picture_is_named),  cmocka_unit_test(test_pixel_limit_comes_before_memory),
-        cmocka_unit_test(test_exif_can_be_ignored),
+        cmocka_unit_test(test_exif_can_be_ignored),          cmocka_unit_test(test_smallest_bmp),
+        cmocka_unit_test(test_empty_row_of_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
