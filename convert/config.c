@@ -199,6 +199,7 @@ static blip2_status check_image_size(const b2_json_section *s, uint32_t expected
         height = width = 0;
         B2_TRY(b2_json_get_u32(&sides, "height", 1, MAX_IMAGE_SIZE, &height, err));
         B2_TRY(b2_json_get_u32(&sides, "width", 1, MAX_IMAGE_SIZE, &width, err));
+        if (height == 0 || width == 0) return b2_json_complain(s, "size", "height and width", err);
     } else {
         B2_TRY(b2_json_get_u32(s, "size", 1, MAX_IMAGE_SIZE, &height, err));
         width = height;

@@ -179,7 +179,7 @@ static blip2_status check_surplus(const b2_tensor_source *source, const b2_stems
     if (first == NULL) return BLIP2_OK;
     char shape_text[B2_SHAPE_TEXT_BYTES], others[48] = "";
     b2_stored_print_shape(first->dims, first->n_dims, shape_text);
-    if (n_surplus > 1) snprintf(others, sizeof others, ", nor do %zu others", n_surplus - 1);
+    if (n_surplus > 1) snprintf(others, sizeof others, " (and %zu more)", n_surplus - 1);
     return b2_fail(err, BLIP2_SHAPE, "%s: tensor %s %s does not belong to a BLIP-2 with OPT of this size%s",
                    b2_tensor_source_file(source, first), first->name, shape_text, others);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PADDING_NAME_BYTES = 20, MERGES_MAX_BYTES = 64 << 20 };
+enum { PADDING_NAME_BYTES = 20, MERGES_MAX_BYTES = 64 << 20, N_BYTES = 256, UNMADE_MAX = 64 };
 
 typedef struct builder {
     b2_tokenizer_files *files;
@@ -383,6 +383,16 @@ static blip2_status choose_bos(builder *b, const char *path, uint32_t default_bo
     return BLIP2_OK;
 }
 
+/* Every piece but the bytes is what some merge makes, a few literals that are listed as pieces apart (OPT has 9). A list of
+ * merges that was cut short would give other ids, and nobody would notice. */
+static blip2_status check_merges_make_pieces(const b2_vocabulary *v, const char *path, blip2_error *err) {
+    size_t n_pieces = 0;
+    for (size_t id = 0; id < v->n_tokens; id++) n_pieces += v->token_types[id] == B2_TOKEN_NORMAL;
+    if (n_pieces <= v->n_merges + N_BYTES + UNMADE_MAX) return BLIP2_OK;
+    return b2_fail(err, BLIP2_FORMAT, "%s: %zu pieces, but only %zu merges to make them: an incomplete download?", path,
+                   n_pieces, v->n_merges);
+}
+
 /* The runtime's own judge. */
 static blip2_status check_vocabulary(const b2_vocabulary *v, const char *path, blip2_error *err) {
     b2_tokenizer *tokenizer;
@@ -400,6 +410,7 @@ static blip2_status finish(builder *b, const char *path, uint32_t default_bos, b
     f->vocabulary.tokens = f->tokens;
     f->vocabulary.token_types = f->types;
     f->vocabulary.merges = f->merges;
+    B2_TRY(check_merges_make_pieces(&f->vocabulary, path, err));
     return check_vocabulary(&f->vocabulary, path, err);
 }
 

@@ -35,6 +35,14 @@ static void test_error_is_one_line_of_valid_utf8(void **state) {
         assert_true(len < BLIP2_ERROR_BYTES);
         assert_int_equal((len - shift) % 4, 0);
     }
+    static const char *const texts[][2] = {
+        {"\xC4", "?"}, {"a\xFFz", "a?z"}, {"\xC3\xA9t\xC3", "\xC3\xA9t?"}, {"\xC0\xAF", "??"}, {"\xED\xA0\x80", "???"},
+        {"\xF4\x90\x80\x80", "????"}, {"\xE2\x82", "??"}, {"\xF0\x9F\x90\xB6", "\xF0\x9F\x90\xB6"},
+        {"\x1B[2J", "?[2J"}, {"\xC2\x9B" "2J", "??2J"}}; /* the last two would clear a terminal */
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        b2_fail(&err, BLIP2_IO, "%s", texts[i][0]);
+        assert_string_equal(err.message, texts[i][1]);
+    }
     assert_int_equal(b2_fail(NULL, BLIP2_LIMIT, "nobody listens"), BLIP2_LIMIT);
 }
 

@@ -148,6 +148,8 @@ static const damage damages[] = {
     {"odd", "config.json", "\"num_hidden_layers\": 2,\n    \"patch", "\"num_hidden_layers\": 1,\n    \"patch", B2_DTYPE_I8, BLIP2_SHAPE, "layers.1"},
     {"odd", "preprocessor_config.json", "\"height\": 30", "\"height\": 31", B2_DTYPE_I8, BLIP2_UNSUPPORTED, "31"},
     {"odd", "preprocessor_config.json", "\"size\"", "\"sise\"", B2_DTYPE_I8, BLIP2_UNSUPPORTED, "384"},
+    {"odd", "preprocessor_config.json", "\"height\"", "\"shortest_edge\"", B2_DTYPE_I8, BLIP2_FORMAT, "height and width"},
+    {"old", "merges.txt", "\n", NULL, B2_DTYPE_I8, BLIP2_FORMAT, "incomplete"},
     {"odd", "tokenizer.json", "\"vocab\"", "\"vocap\"", B2_DTYPE_I8, BLIP2_FORMAT, "tokenizer.json"},
     {"odd", "model.safetensors", NULL, NULL, B2_DTYPE_I8, BLIP2_IO, "safetensors"},
     {"odd", "model.safetensors", "query_tokens", "query_tokenz", B2_DTYPE_I8, BLIP2_SHAPE, "query_tokens"},
