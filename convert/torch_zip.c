@@ -16,15 +16,30 @@ struct b2_torch_zip {
     zip_t *archive;
     char root[ROOT_MAX_BYTES]; /* the folder in the archive that holds data.pkl, with its slash */
 
-    zip_file_t *reader; /* the entry being read, and how far */
-    uint64_t entry, at;
+    zip_file_t *reader; /* the entry being read, how far, and its size */
+    uint64_t entry, at, entry_bytes;
 };
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
-static blip2_status fail_zip(const b2_torch_zip *f, uint64_t entry, const char *reason, blip2_error *err) {
+static blip2_status fail_zip(const b2_torch_zip *f, uint64_t entry, blip2_status status, const char *reason,
+                             blip2_error *err) {
     const char *name = zip_get_name(f->archive, entry, ZIP_FL_ENC_RAW);
-    return b2_fail(err, BLIP2_IO, "%s: entry %s cannot be read: %s", f->path, name == NULL ? "?" : name, reason);
+    return b2_fail(err, status, "%s: entry %s cannot be read: %s", f->path, name == NULL ? "?" : name, reason);
+}
+
+/* Size of an entry that can be read as it lies. */
+static blip2_status entry_size(b2_torch_zip *f, uint64_t entry, uint64_t *n_bytes, blip2_error *err) {
+    zip_stat_t st;
+    zip_stat_init(&st);
+    const zip_uint64_t wanted = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    if (zip_stat_index(f->archive, entry, 0, &st) != 0 || (st.valid & wanted) != wanted)
+        return fail_zip(f, entry, BLIP2_IO, zip_strerror(f->archive), err);
+    if (st.comp_method != ZIP_CM_STORE || st.encryption_method != ZIP_EM_NONE)
+        return b2_fail(err, BLIP2_UNSUPPORTED, "%s: entry %s is compressed or encrypted, expected stored as it is",
+                       f->path, st.name);
+    *n_bytes = st.size;
+    return BLIP2_OK;
 }
 
 static void close_reader(b2_torch_zip *f) {
@@ -32,17 +47,32 @@ static void close_reader(b2_torch_zip *f) {
     f->reader = NULL;
 }
 
+static blip2_status fail_reading(b2_torch_zip *f, blip2_error *err) {
+    const bool has_changed = zip_error_code_zip(zip_file_get_error(f->reader)) == ZIP_ER_CRC;
+    const char *reason = has_changed ? "its checksum does not hold: a damaged download?" : zip_file_strerror(f->reader);
+    const blip2_status status = fail_zip(f, f->entry, has_changed ? BLIP2_CHECKSUM : BLIP2_IO, reason, err);
+    close_reader(f);
+    return status;
+}
+
 /* Brings the reader to a byte of an entry. A stored entry can be skipped in without being read. */
 static blip2_status seek(b2_torch_zip *f, uint64_t entry, uint64_t offset_bytes, blip2_error *err) {
     if (f->reader != NULL && f->entry == entry && f->at == offset_bytes) return BLIP2_OK;
     close_reader(f);
+    B2_TRY(entry_size(f, entry, &f->entry_bytes, err));
     f->reader = zip_fopen_index(f->archive, entry, 0);
-    if (f->reader == NULL) return fail_zip(f, entry, zip_strerror(f->archive), err);
+    if (f->reader == NULL) return fail_zip(f, entry, BLIP2_IO, zip_strerror(f->archive), err);
     f->entry = entry;
     f->at = offset_bytes;
     if (offset_bytes > 0 && zip_fseek(f->reader, (zip_int64_t)offset_bytes, SEEK_SET) != 0)
-        return fail_zip(f, entry, zip_file_strerror(f->reader), err);
+        return fail_reading(f, err);
     return BLIP2_OK;
+}
+
+/* libzip compares the checksum when it is asked for what lies beyond the end, if it has seen the entry from first to last. */
+static blip2_status check_end(b2_torch_zip *f, blip2_error *err) {
+    uint8_t beyond;
+    return f->at < f->entry_bytes || zip_fread(f->reader, &beyond, 1) == 0 ? BLIP2_OK : fail_reading(f, err);
 }
 
 blip2_status b2_torch_zip_read(b2_torch_zip *f, uint64_t entry, uint64_t offset_bytes, size_t n_bytes, void *out,
@@ -51,34 +81,16 @@ blip2_status b2_torch_zip_read(b2_torch_zip *f, uint64_t entry, uint64_t offset_
     uint8_t *to = out;
     while (n_bytes > 0) {
         const zip_int64_t got = zip_fread(f->reader, to, n_bytes);
-        if (got <= 0) {
-            const blip2_status status =
-                fail_zip(f, entry, got < 0 ? zip_file_strerror(f->reader) : "it ends too early", err);
-            close_reader(f);
-            return status;
-        }
+        if (got < 0) return fail_reading(f, err);
+        if (got == 0) return fail_zip(f, entry, BLIP2_IO, "it ends too early", err);
         to += got;
         f->at += (uint64_t)got;
         n_bytes -= (size_t)got;
     }
-    return BLIP2_OK;
+    return check_end(f, err);
 }
 
 /* ---- the archive's table --------------------------------------------------------------------------------------- */
-
-/* Size of an entry that can be read as it lies. */
-static blip2_status entry_size(b2_torch_zip *f, uint64_t entry, uint64_t *n_bytes, blip2_error *err) {
-    zip_stat_t st;
-    zip_stat_init(&st);
-    const zip_uint64_t wanted = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
-    if (zip_stat_index(f->archive, entry, 0, &st) != 0 || (st.valid & wanted) != wanted)
-        return fail_zip(f, entry, zip_strerror(f->archive), err);
-    if (st.comp_method != ZIP_CM_STORE || st.encryption_method != ZIP_EM_NONE)
-        return b2_fail(err, BLIP2_UNSUPPORTED, "%s: entry %s is compressed or encrypted, expected stored as it is",
-                       f->path, st.name);
-    *n_bytes = st.size;
-    return BLIP2_OK;
-}
 
 /* data.pkl lies in the one folder of the archive, whose name is free. */
 static blip2_status find_pickle(b2_torch_zip *f, uint64_t *entry, blip2_error *err) {
@@ -155,7 +167,7 @@ static blip2_status add_tensor(b2_torch_zip *f, const b2_pickle_tensor *p, b2_te
     t->n_elements = p->n_elements;
     t->offset_bytes = p->offset * element_bytes;
 
-    const int len = snprintf(name, sizeof name, "data/%.*s", (int)(p->key.len < 50 ? p->key.len : 50), p->key.data);
+    const int len = p->key.len > 50 ? -1 : snprintf(name, sizeof name, "data/%.*s", (int)p->key.len, p->key.data);
     if (len < 0 || !find_entry(f, name, (size_t)len, &t->entry))
         return b2_fail(err, BLIP2_FORMAT, "%s: the storage of tensor %s is not in the archive", f->path, t->name);
     B2_TRY(entry_size(f, t->entry, &n_bytes, err));

@@ -159,7 +159,7 @@ static const damage damages[] = {
     {"heads", "model.safetensors.index.json", "model-00003-of-00003", "../../../../etc/pass", B2_DTYPE_I8, BLIP2_FORMAT, "index"},
     {"heads", "model.safetensors.index.json", "model-00003-of-00003", "model-00001-of-00003", B2_DTYPE_I8, BLIP2_FORMAT, "00001"},
     {"old_bin", "pytorch_model-00002-of-00002.bin", "PK\5\6", "PK\5\7", B2_DTYPE_I8, BLIP2_FORMAT, "pytorch_model-00002-of-00002.bin"},
-    {"old_bin", "pytorch_model-00001-of-00002.bin", "_rebuild_tensor_v2", "_rebuild_tensor_v9", B2_DTYPE_I8, BLIP2_UNSUPPORTED, "_rebuild_tensor_v9"},
+    {"old_bin", "pytorch_model-00001-of-00002.bin", "_rebuild_tensor_v2", "_rebuild_tensor_v9", B2_DTYPE_I8, BLIP2_CHECKSUM, "data.pkl"},
 };
 
 static char *find_bytes(char *bytes, size_t n, const char *needle) {
@@ -242,6 +242,24 @@ static void test_values_that_cannot_be_stored(void **state) {
     const float nan = (float)strtod("nan", NULL), infinity = (float)strtod("inf", NULL);
     with_last_value(nan, B2_DTYPE_I8, BLIP2_FORMAT, "model.safetensors");
     with_last_value(infinity, B2_DTYPE_F32, BLIP2_FORMAT, "final_layer_norm.bias");
+}
+
+/* A bit that fell over in a storage of a .bin: its zip archive holds checksums. (torch.save puts storages at multiples of
+ * 64 bytes.) */
+static void test_changed_storage_is_noticed(void **state) {
+    (void)state;
+    char folder[] = "/tmp/blip2_source_XXXXXX", path[256];
+    make_folder(folder);
+    copy_folder(GOLDEN "old_bin", folder);
+    snprintf(path, sizeof path, "%s/pytorch_model-00002-of-00002.bin", folder);
+    size_t n;
+    char *bytes = read_all(path, &n);
+    const size_t name = (size_t)(find_bytes(bytes, n, "/data/0") - bytes);
+    bytes[(name / 64 + 3) * 64] ^= 1;
+    write_all(path, bytes, n);
+    free(bytes);
+    expect_failure(folder, B2_DTYPE_I8, BLIP2_CHECKSUM, "data/0 cannot be read: its checksum");
+    remove_folder(folder);
 }
 
 static void test_every_cut_of_a_shard_is_a_sentence(void **state) {
@@ -407,6 +425,7 @@ int main(void) {
         cmocka_unit_test(test_threads_change_nothing),
         cmocka_unit_test(test_damaged_checkpoints_are_one_sentence),
         cmocka_unit_test(test_values_that_cannot_be_stored),
+        cmocka_unit_test(test_changed_storage_is_noticed),
         cmocka_unit_test(test_every_cut_of_a_shard_is_a_sentence),
         cmocka_unit_test(test_output_that_cannot_be_written),
         cmocka_unit_test(test_disk_full_leaves_nothing),
