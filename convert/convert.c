@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Everything that a conversion has in hand. */
 typedef struct job {
@@ -75,10 +74,10 @@ static blip2_status check_ids(const job *j, blip2_error *err) {
     return BLIP2_OK;
 }
 
-/* rename() would put the new file where a part of the checkpoint was. */
+/* rename() would put the new file where a part of the checkpoint was. (Older model files may lie beside it.) */
 static blip2_status check_output(const job *j, blip2_error *err) {
     struct stat st;
-    if (stat(j->options->output, &st) != 0 || !b2_tensor_source_has_file(j->tensors, &st)) return BLIP2_OK;
+    if (stat(j->options->output, &st) != 0 || !b2_path_holds(j->source.folder, &st, ".gguf")) return BLIP2_OK;
     return b2_fail(err, BLIP2_ARGUMENT, "%s: is a part of the checkpoint, expected another name to write to",
                    j->options->output);
 }
@@ -88,12 +87,12 @@ static blip2_status read_checkpoint(job *j, blip2_error *err) {
     size_t n_ignored_stops = 0;
     b2_hparams *h = &j->config.h;
     B2_TRY(b2_source_resolve(j->options->source, j->options->cache_root, &j->source, err));
+    B2_TRY(check_output(j, err));
     B2_TRY(b2_config_load(j->source.folder, &j->config, &n_ignored_stops, err));
     if (n_ignored_stops > 0)
         notice(j, "%s/generation_config.json names %zu ids that end a caption; only %u is used", j->source.folder,
                n_ignored_stops + 1, (unsigned)h->stop_id);
     B2_TRY(b2_tensor_source_open(j->source.folder, &j->tensors, err));
-    B2_TRY(check_output(j, err));
     B2_TRY(b2_names_count_vocab(j->tensors, &h->n_vocab, err));
     B2_TRY(check_ids(j, err));
     B2_TRY(b2_tokenizer_files_load(j->source.folder, h->n_vocab, h->bos_id, &j->tokenizer, err));
@@ -183,12 +182,23 @@ static void declare_stem(b2_gguf_writer *w, const b2_stem *stem, b2_dtype type, 
     if (stem->bias[0] != NULL) declare(w, spec, "bias", B2_DTYPE_F32, 1, vector, 0);
 }
 
+/* Passes on the status of writing, so that the caller knows whose fault it is. */
+static blip2_status written(const job *j, blip2_status status) {
+    if (status == BLIP2_IO && j->options->output_failed != NULL) *j->options->output_failed = true;
+    return status;
+}
+
+static void say_growing(const job *j, const char *temp_path) {
+    if (j->options->growing != NULL) j->options->growing(j->options->context, temp_path);
+}
+
 static blip2_status begin_file(job *j, blip2_error *err) {
-    B2_TRY(b2_gguf_writer_create(j->options->output, &j->writer, err));
+    B2_TRY(written(j, b2_gguf_writer_create(j->options->output, &j->writer, err)));
+    say_growing(j, b2_gguf_writer_temp_path(j->writer));
     put_keys(j);
     for (size_t i = 0; i < j->stems.n; i++)
         declare_stem(j->writer, &j->stems.items[i], j->options->type, j->planes[i]);
-    return b2_gguf_writer_begin(j->writer, err);
+    return written(j, b2_gguf_writer_begin(j->writer, err));
 }
 
 /* ---- the tensors ----------------------------------------------------------------------------------------------- */
@@ -214,8 +224,9 @@ static blip2_status write_piece(job *j, const b2_piece *piece, blip2_error *err)
     const blip2_status status = b2_encoder_run(j->encoder, piece, &encoded, err);
     if (status != BLIP2_OK) b2_error_prefix(err, "%s", b2_tensor_source_file(j->tensors, encoded.culprit));
     B2_TRY(status);
-    B2_TRY(b2_gguf_writer_write(j->writer, encoded.bytes, encoded.n_bytes, err));
-    if (encoded.scales != NULL) B2_TRY(b2_gguf_writer_write(j->writer, encoded.scales, encoded.scales_bytes, err));
+    B2_TRY(written(j, b2_gguf_writer_write(j->writer, encoded.bytes, encoded.n_bytes, err)));
+    if (encoded.scales != NULL)
+        B2_TRY(written(j, b2_gguf_writer_write(j->writer, encoded.scales, encoded.scales_bytes, err)));
     report_fidelity(j, piece);
     return BLIP2_OK;
 }
@@ -248,7 +259,7 @@ static blip2_status run(job *j, blip2_error *err) {
     B2_TRY(write_tensors(j, err));
     b2_gguf_writer *writer = j->writer;
     j->writer = NULL; /* finish frees it, whatever happens */
-    return b2_gguf_writer_finish(writer, err);
+    return written(j, b2_gguf_writer_finish(writer, err));
 }
 
 blip2_status b2_convert(const b2_convert_options *options, blip2_error *err) {
@@ -257,6 +268,7 @@ blip2_status b2_convert(const b2_convert_options *options, blip2_error *err) {
     b2_stream_close(j.stream);
     b2_encoder_free(j.encoder);
     b2_gguf_writer_abandon(j.writer);
+    say_growing(&j, NULL);
     free(j.planes);
     b2_loud_free(&j.loud);
     b2_stems_free(&j.stems);

@@ -20,14 +20,19 @@ typedef struct b2_convert_options {
     void (*notice)(void *context, const char *sentence);
     /* How much a matrix lost: relative root mean square error, and largest error by largest magnitude. Costs time. */
     void (*fidelity)(void *context, const char *tensor, double relative_rmse, double relative_max);
+    /* The name of the unfinished file as soon as there is one; NULL when there is none any more: what a program that is
+     * ended at once has to remove. */
+    void (*growing)(void *context, const char *temp_path);
     /* Asked before each piece; true ends with BLIP2_CANCELLED. */
     bool (*is_cancelled)(void *context);
+
+    bool *output_failed;    /* set when BLIP2_IO is about the file to write, not about the checkpoint; may be NULL */
 } b2_convert_options;
 
 b2_convert_options b2_convert_options_default(void);
 
 /* Writes options->output, or leaves everything as it was. The bytes depend on checkpoint, type and planes only, not on
- * threads. Errors: any but BLIP2_CHECKSUM and BLIP2_VERSION_SKEW. */
+ * threads. Errors: any but BLIP2_VERSION_SKEW. */
 blip2_status b2_convert(const b2_convert_options *options, blip2_error *err);
 
 #endif

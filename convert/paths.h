@@ -3,6 +3,7 @@
 #define B2_PATHS_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 /* "folder/name"; the caller frees it. NULL when there is no memory. */
 char *b2_path_join(const char *folder, const char *name);
@@ -11,6 +12,9 @@ char *b2_path_join(const char *folder, const char *name);
 bool b2_path_has(const char *folder, const char *name);
 
 bool b2_path_is_folder(const char *path);
+
+/* Whether this file is in the folder, by whatever name or link, names with that ending apart. */
+bool b2_path_holds(const char *folder, const struct stat *file, const char *except_ending);
 
 /* What follows the last slash. */
 const char *b2_path_base(const char *path);

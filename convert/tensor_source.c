@@ -187,13 +187,6 @@ const char *b2_tensor_source_file(const b2_tensor_source *s, const b2_stored_ten
     return tensor == NULL ? s->list_path : s->shards[tensor->shard].path;
 }
 
-bool b2_tensor_source_has_file(const b2_tensor_source *s, const struct stat *st) {
-    struct stat own;
-    for (size_t i = 0; i < s->n_shards; i++)
-        if (stat(s->shards[i].path, &own) == 0 && own.st_dev == st->st_dev && own.st_ino == st->st_ino) return true;
-    return false;
-}
-
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
 void b2_stored_widen(b2_dtype dtype, const void *stored, size_t n, float *out) {

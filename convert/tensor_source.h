@@ -8,8 +8,6 @@
 
 #include "convert/stored_tensor.h"
 
-#include <sys/stat.h>
-
 typedef struct b2_tensor_source b2_tensor_source;
 
 /* Opens every file and checks that each tensor of the index is where it says. Errors: BLIP2_IO (a file is missing),
@@ -24,9 +22,6 @@ const b2_stored_tensor *b2_tensor_source_find(const b2_tensor_source *source, co
 
 /* The file that holds a tensor, for sentences; of NULL, the file or index that should list it. */
 const char *b2_tensor_source_file(const b2_tensor_source *source, const b2_stored_tensor *tensor);
-
-/* Whether this is one of the files. */
-bool b2_tensor_source_has_file(const b2_tensor_source *source, const struct stat *st);
 
 /* n elements of a tensor without refusal, from element `first` on, as they are stored: 4 bytes each (F32) or 2 (F16,
  * BF16). One thread at a time. Errors: BLIP2_IO. */

@@ -34,7 +34,7 @@ typedef struct matrix_loss {
 typedef struct session {
     b2_convert_options convert;
     b2_progress progress;
-    bool is_started, is_quiet, is_verbose, wants_help;
+    bool is_started, is_quiet, is_verbose, wants_help, output_failed;
     matrix_loss worst[N_WORST]; /* by rmse, falling */
     size_t n_matrices;
     double sum_rmse;
@@ -73,6 +73,11 @@ static void on_fidelity(void *context, const char *tensor, double rmse, double m
 static bool on_cancel_check(void *context) {
     (void)context;
     return b2_signals_pending(NULL);
+}
+
+static void on_growing(void *context, const char *temp_path) {
+    (void)context;
+    b2_signals_set_cleanup(temp_path);
 }
 
 static void say_fidelity(const session *s) {
@@ -157,6 +162,16 @@ static void say_done(const session *s) {
            b2_progress_seconds(&s->progress), (double)b2_memory_of_process().resident_bytes * 1e-9);
 }
 
+static void set_callbacks(session *s) {
+    s->convert.context = s;
+    s->convert.progress = on_progress;
+    s->convert.notice = on_notice;
+    s->convert.growing = on_growing;
+    s->convert.is_cancelled = on_cancel_check;
+    if (s->is_verbose) s->convert.fidelity = on_fidelity;
+    s->convert.output_failed = &s->output_failed;
+}
+
 int b2_cmd_convert(int argc, char **argv) {
     b2_args args = {.options = options, .argc = argc, .argv = argv, .at = 1};
     session s = {.convert = b2_convert_options_default()};
@@ -172,11 +187,7 @@ int b2_cmd_convert(int argc, char **argv) {
     s.convert.cache_root = cache_root;
     s.convert.n_threads = b2_choose_threads(s.convert.n_threads);
     if (s.convert.n_threads == 0) s.convert.n_threads = b2_cpu_physical_cores();
-    s.convert.context = &s;
-    s.convert.progress = on_progress;
-    s.convert.notice = on_notice;
-    s.convert.is_cancelled = on_cancel_check;
-    if (s.is_verbose) s.convert.fidelity = on_fidelity;
+    set_callbacks(&s);
     b2_progress_start(&s.progress, NULL, 0, true);
     blip2_error err;
     const blip2_status status = b2_convert(&s.convert, &err);
@@ -186,7 +197,7 @@ int b2_cmd_convert(int argc, char **argv) {
         b2_say("interrupted, nothing was written");
         return b2_signals_exit_code();
     }
-    if (status != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_MODEL);
+    if (status != BLIP2_OK) return b2_fail_with(&err, s.output_failed ? B2_EXIT_FILES : B2_EXIT_MODEL);
     if (s.is_verbose) say_fidelity(&s);
     say_done(&s);
     return B2_EXIT_OK;
