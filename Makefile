@@ -28,7 +28,9 @@ BASE_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_FILE_OFFSE
 # Loops over numbers: vectorised, errno of sqrt ignored; no flag here changes a result. (Sanitizers: clang takes ten minutes
 # for one file at -O3.)
 KERNEL_FLAGS := $(if $(SANITIZE),-O1,-O3) -fno-math-errno -fno-trapping-math
-LDLIBS  := -ljansson -lzip -lutf8proc -lxxhash -lm -lpthread
+LDLIBS  := -lutf8proc -lxxhash -lm -lpthread
+# Only the program converts and reads lists; the library does without these.
+PROG_LDLIBS := -ljansson -lzip
 
 ifeq ($(OPENMP),1)
 BASE_FLAGS += -fopenmp
@@ -113,7 +115,7 @@ $(B)/libblip2.a: $(LIB_OBJ)
 $(B)/libblip2.so.0: $(LIB_OBJ)
 	@$(CC) $(CFLAGS) $(LDFLAGS) $(LDFLAGS_OMP) -shared -Wl,-soname,libblip2.so.0 -o $@ $(LIB_OBJ) $(LDLIBS)
 $(B)/blip2: $(MAIN_OBJ) $(PROG_OBJ) $(B)/libblip2.a
-	@echo '  LINK  $@'; $(CC) $(CFLAGS) $(LDFLAGS) $(LDFLAGS_OMP) -o $@ $(MAIN_OBJ) $(PROG_OBJ) $(B)/libblip2.a $(LDLIBS)
+	@echo '  LINK  $@'; $(CC) $(CFLAGS) $(LDFLAGS) $(LDFLAGS_OMP) -o $@ $(MAIN_OBJ) $(PROG_OBJ) $(B)/libblip2.a $(PROG_LDLIBS) $(LDLIBS)
 
 -include $(wildcard $(B)/*.d $(B)/*/*.d $(B)/*/*/*.d $(B)/*/*/*/*.d)
 

@@ -13,7 +13,7 @@ endif
 
 $(TEST_BIN:=.o) $(TOOL_BIN:=.o): BASE_FLAGS += -Itests
 $(TEST_BIN) $(TOOL_BIN): $(B)/%: $(B)/%.o $(LIB_OBJ) $(PROG_OBJ)
-	@$(CC) $(CFLAGS) $(LDFLAGS) $(LDFLAGS_OMP) $(TEST_LDFLAGS) -o $@ $< $(LIB_OBJ) $(PROG_OBJ) $(LDLIBS) -lcmocka
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(LDFLAGS_OMP) $(TEST_LDFLAGS) -o $@ $< $(LIB_OBJ) $(PROG_OBJ) $(PROG_LDLIBS) $(LDLIBS) -lcmocka
 
 # Every allocation of ours in this program goes through the test, which counts them.
 $(B)/tests/unit/test_no_allocation: TEST_LDFLAGS = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign
@@ -65,8 +65,11 @@ $(FB)/%: tests/fuzz/%.c $(LIB_SRC) $(PROG_SRC) $(WORD_INC) $(PAGE_INC)
 	    $(if $(filter 1,$(JPEG)),-DB2_HAVE_JPEG) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< \
 	    $(filter-out src/kernels/% src/model/% src/generate/% src/blip2.c src/blip2_model.c src/cli/cmd_% src/cli/reader.c src/cli/job.c src/cli/worker.c src/cli/sink.c src/cli/plan.c src/cli/common.c,$(LIB_SRC) $(PROG_SRC)) \
 	    -ljansson -lzip -lutf8proc -lxxhash -ljpeg -lm -lpthread
-fuzz: $(FUZZ_SRC:tests/fuzz/%.c=$(FB)/%) ## fuzz every parser of outside bytes (clang; FUZZ_SECONDS=60 each)
-	@for f in $^; do echo "== $$f"; mkdir -p $$f.corpus; $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 $$f.corpus || exit 1; done
+FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(FB)/%)
+fuzz: $(B)/blip2 $(FUZZERS) ## fuzz every parser of outside bytes (clang, Python for the seeds; FUZZ_SECONDS=60 each)
+	@$(PYTHON) tests/tools/fuzz_seeds.py $(FB) $(B)/blip2 || echo 'no seeds: some fuzzers will not get far'
+	@for f in $(FUZZERS); do echo "== $$f"; mkdir -p $$f.corpus $$f.seeds; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -timeout=10 $$f.corpus $$f.seeds || exit 1; done
 
 # ---- a user's real download ------------------------------------------------------------------------------------------
 .PHONY: check-real

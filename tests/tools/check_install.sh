@@ -22,6 +22,11 @@ only_ours() { ! nm -D --defined-only "$work/usr/lib/libblip2.so.0" | awk '{print
 check "make install with DESTDIR and PREFIX" make -C "$root" --no-print-directory install DESTDIR="$work" PREFIX=/usr
 check "the shared library serves a C program" build "${CC:-cc}" c "" "" "$work/shared"
 check "the static library too" build "${CC:-cc}" c --static "-L$work/usr/lib -Wl,-Bstatic -lblip2 -Wl,-Bdynamic" "$work/static"
+header_is_cxx() { printf '#include <blip2.h>\nint main() { return blip2_prompt_tokens(nullptr, nullptr) > 0; }\n' |
+    g++ -x c++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only $(pkg-config --cflags blip2) -; }
+no_libraries_of_the_converter() { ! grep -E 'jansson|-lzip' "$work/usr/lib/pkgconfig/blip2.pc"; }
+if command -v g++ >/dev/null; then check "the header is C++ as well" header_is_cxx; fi
+check "the library asks for nothing that only the converter needs" no_libraries_of_the_converter
 check "the shared library exports nothing but blip2_*" only_ours
 echo "1..$n"
 exit $code
