@@ -122,8 +122,8 @@ static blip2_status resolve(const char *src, const char *cache_root, b2_source *
     blip2_status status;
     if (path != NULL && b2_path_is_folder(path)) status = resolve_folder(path, source, err);
     else if (path != NULL)
-        status = b2_fail(err, BLIP2_IO, "%s: found neither as a folder nor as %s; `hf download %s` would fetch it", src,
-                         path, src);
+        status = b2_fail(err, BLIP2_IO, "%s: found neither as a folder nor as %s; `hf download %s \"*.safetensors\" "
+                         "\"*.json\" \"*.txt\"` would fetch it", src, path, src);
     else status = b2_fail(err, BLIP2_IO, "%s: no such folder, and there is no Hugging Face cache to look in", src);
     free(path);
     free(entry);
