@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PADDING_NAME_BYTES = 20, MERGES_MAX_BYTES = 64 << 20, N_BYTES = 256, UNMADE_MAX = 64 };
+enum { PADDING_NAME_BYTES = 20, MERGES_MAX_BYTES = 64 << 20, N_BYTES = 256, UNMADE_MAX = 64,
+       SPECIALS_MAX = 1000 /* each is searched for among all pieces */ };
 
 typedef struct builder {
     b2_tokenizer_files *files;
@@ -94,13 +95,17 @@ static void mark_special(builder *b, const json_t *token) {
 }
 
 /* special_tokens_map.json, and the same keys in tokenizer_config.json. */
-static void read_roles(builder *b, const json_t *roles) {
+static blip2_status read_roles(builder *b, const char *path, const json_t *roles, blip2_error *err) {
     static const char *const KEYS[] = {"bos_token", "eos_token",  "unk_token", "sep_token",
                                        "pad_token", "cls_token", "mask_token"};
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) mark_special(b, json_object_get(roles, KEYS[i]));
     const json_t *others = json_object_get(roles, "additional_special_tokens");
+    if (json_array_size(others) > SPECIALS_MAX)
+        return b2_fail(err, BLIP2_LIMIT, "%s: %zu additional_special_tokens, expected at most %d", path,
+                       json_array_size(others), (int)SPECIALS_MAX);
     for (size_t i = 0; i < json_array_size(others); i++) mark_special(b, json_array_get(others, i));
     if (b->bos_token == NULL) b->bos_token = special_text(json_object_get(roles, "bos_token"));
+    return BLIP2_OK;
 }
 
 /* ---- merges ---------------------------------------------------------------------------------------------------- */
@@ -280,19 +285,11 @@ static blip2_status read_tokenizer_config(builder *b, const char *path, const js
         json_decref(id);
         B2_TRY(status);
     }
-    read_roles(b, root);
-    return BLIP2_OK;
+    return read_roles(b, path, root, err);
 }
 
 static blip2_status read_added_tokens(builder *b, const char *path, const json_t *root, blip2_error *err) {
     return read_pieces(b, path, root, B2_TOKEN_USER_DEFINED, err);
-}
-
-static blip2_status read_special_tokens_map(builder *b, const char *path, const json_t *root, blip2_error *err) {
-    (void)path;
-    (void)err;
-    read_roles(b, root);
-    return BLIP2_OK;
 }
 
 static blip2_status read_vocab(builder *b, const char *path, const json_t *root, blip2_error *err) {
@@ -330,7 +327,7 @@ static blip2_status read_folder(builder *b, const char *folder, blip2_error *err
         document_fn *read;
     } EXTRAS[] = {{"tokenizer_config.json", read_tokenizer_config},
                   {"added_tokens.json", read_added_tokens},
-                  {"special_tokens_map.json", read_special_tokens_map}};
+                  {"special_tokens_map.json", read_roles}};
     if (b2_path_has(folder, "tokenizer.json")) {
         B2_TRY(read_document(b, folder, "tokenizer.json", read_tokenizer_json, err));
     } else {

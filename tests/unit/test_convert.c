@@ -222,15 +222,33 @@ static void test_damaged_checkpoints_are_one_sentence(void **state) {
     }
 }
 
-/* Overwrites the last f32 of odd's weights, which belong to the tensor that lies last. */
-static void with_last_value(float value, b2_dtype type, blip2_status status, const char *words) {
+/* Each would be searched for among all pieces: a list of a million would take an hour. */
+static void test_too_many_special_tokens(void **state) {
+    (void)state;
+    char folder[] = "/tmp/blip2_source_XXXXXX", path[256];
+    make_folder(folder);
+    copy_folder(GOLDEN "odd", folder);
+    snprintf(path, sizeof path, "%s/special_tokens_map.json", folder);
+    FILE *file = fopen(path, "w");
+    fputs("{\"additional_special_tokens\": [\"x\"", file);
+    for (int i = 0; i < 1000; i++) fputs(", \"x\"", file);
+    fputs("]}", file);
+    fclose(file);
+    expect_failure(folder, B2_DTYPE_I8, BLIP2_LIMIT, "1001 additional_special_tokens");
+    remove_folder(folder);
+}
+
+enum { LAST = 4, LAST_OF_EMBEDDING = 74084 }; /* bytes from the end of odd's weights to the ends of two of its tensors */
+
+/* Overwrites one f32 of odd's weights. */
+static void with_value(float value, size_t from_end, b2_dtype type, blip2_status status, const char *words) {
     char folder[] = "/tmp/blip2_source_XXXXXX", path[256];
     make_folder(folder);
     copy_folder(GOLDEN "odd", folder);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     size_t n;
     char *bytes = read_all(path, &n);
-    memcpy(bytes + n - sizeof value, &value, sizeof value);
+    memcpy(bytes + n - from_end, &value, sizeof value);
     write_all(path, bytes, n);
     free(bytes);
     expect_failure(folder, type, status, words);
@@ -240,8 +258,10 @@ static void with_last_value(float value, b2_dtype type, blip2_status status, con
 static void test_values_that_cannot_be_stored(void **state) {
     (void)state;
     const float nan = (float)strtod("nan", NULL), infinity = (float)strtod("inf", NULL);
-    with_last_value(nan, B2_DTYPE_I8, BLIP2_FORMAT, "model.safetensors");
-    with_last_value(infinity, B2_DTYPE_F32, BLIP2_FORMAT, "final_layer_norm.bias");
+    with_value(nan, LAST, B2_DTYPE_I8, BLIP2_FORMAT, "model.safetensors");
+    with_value(infinity, LAST, B2_DTYPE_F32, BLIP2_FORMAT, "final_layer_norm.bias");
+    with_value(nan, LAST_OF_EMBEDDING, B2_DTYPE_F16, BLIP2_FORMAT, "embed_tokens.weight: expected finite numbers, got NaN at element 12671");
+    with_value(-70000, LAST_OF_EMBEDDING, B2_DTYPE_F16, BLIP2_UNSUPPORTED, "embed_tokens.weight: value -70000 at element 12671 does not fit f16");
 }
 
 /* A bit that fell over in a storage of a .bin: its zip archive holds checksums. (torch.save puts storages at multiples of
@@ -424,6 +444,7 @@ int main(void) {
         cmocka_unit_test(test_torch_and_safetensors_give_one_file),
         cmocka_unit_test(test_threads_change_nothing),
         cmocka_unit_test(test_damaged_checkpoints_are_one_sentence),
+        cmocka_unit_test(test_too_many_special_tokens),
         cmocka_unit_test(test_values_that_cannot_be_stored),
         cmocka_unit_test(test_changed_storage_is_noticed),
         cmocka_unit_test(test_every_cut_of_a_shard_is_a_sentence),
