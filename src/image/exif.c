@@ -5,11 +5,22 @@
 
 #include <string.h>
 
-enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, IFD_ENTRY_BYTES = 12 };
+enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, TYPE_SIGNED_SHORT = 8, TYPE_SIGNED_LONG = 9, IFD_ENTRY_BYTES = 12 };
 
 static uint32_t read_16(const uint8_t *p, bool big_endian) { return big_endian ? b2_read_be16(p) : b2_read_le16(p); }
 static uint32_t read_32(const uint8_t *p, bool big_endian) { return big_endian ? b2_read_be32(p) : b2_read_le32(p); }
 
+/* Of a directory entry (tag, type, count, value); 0 where it is none, or lies elsewhere. */
+static int read_entry(const uint8_t *entry, bool big_endian) {
+    const uint32_t type = read_16(entry + 2, big_endian), count = read_32(entry + 4, big_endian);
+    const bool is_short = type == TYPE_SHORT || type == TYPE_SIGNED_SHORT, is_long = type == TYPE_LONG || type == TYPE_SIGNED_LONG;
+    if (read_16(entry, big_endian) != TAG_ORIENTATION || count < 1) return B2_ORIENTATION_ABSENT;
+    if (!(is_short && count <= 2) && !(is_long && count == 1)) return B2_ORIENTATION_ABSENT;
+    const uint32_t value = is_short ? read_16(entry + 8, big_endian) : read_32(entry + 8, big_endian);
+    return value >= 2 && value <= 8 ? (int)value : B2_UPRIGHT;
+}
+
+/* The first entry that can be read counts. */
 int b2_exif_find_orientation(const uint8_t *bytes, size_t n_bytes) {
     while (n_bytes >= 6 && memcmp(bytes, "Exif\0", 6) == 0) {
         bytes += 6;
@@ -22,18 +33,13 @@ int b2_exif_find_orientation(const uint8_t *bytes, size_t n_bytes) {
     if (directory > n_bytes - 2) return B2_ORIENTATION_ABSENT;
 
     const size_t n_entries = read_16(bytes + directory, big_endian);
-    int orientation = B2_ORIENTATION_ABSENT;
     for (size_t i = 0; i < n_entries; i++) {
         const size_t at = directory + 2 + i * IFD_ENTRY_BYTES;
         if (at > n_bytes || n_bytes - at < IFD_ENTRY_BYTES) break;
-        const uint8_t *entry = bytes + at; /* tag, type, count, value */
-        const uint32_t type = read_16(entry + 2, big_endian);
-        if (read_16(entry, big_endian) != TAG_ORIENTATION || read_32(entry + 4, big_endian) != 1) continue;
-        if (type != TYPE_SHORT && type != TYPE_LONG) continue;
-        const uint32_t value = type == TYPE_SHORT ? read_16(entry + 8, big_endian) : read_32(entry + 8, big_endian);
-        orientation = value >= 2 && value <= 8 ? (int)value : B2_UPRIGHT;
+        const int orientation = read_entry(bytes + at, big_endian);
+        if (orientation != B2_ORIENTATION_ABSENT) return orientation;
     }
-    return orientation;
+    return B2_ORIENTATION_ABSENT;
 }
 
 /* The packet holds tiff:Orientation="6" or <tiff:Orientation>6</tiff:Orientation>. */

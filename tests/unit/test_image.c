@@ -1,6 +1,6 @@
 /* test_image.c: every kind of picture file against Pillow's RGB (tests/golden/image), resizing bit for bit, and what
  * damaged files do: a sentence, never a crash. */
-#include "image/image.h"
+#include "image/decode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -190,6 +190,23 @@ static void test_pixel_limit_comes_before_memory(void **state) {
     free(bytes);
 }
 
+/* Of two orientations the first counts, as in Pillow 13; signed types and a count of 2 are read, others are not. */
+static void test_which_orientation_counts(void **state) {
+    (void)state;
+    static const struct {
+        uint8_t type, count, first, second;
+        int orientation;
+    } cases[] = {{3, 1, 6, 3, 6}, {3, 1, 1, 3, 1}, {4, 1, 8, 3, 8}, {8, 1, 6, 3, 6}, {9, 1, 5, 3, 5}, {3, 2, 7, 3, 7},
+                 {3, 3, 6, 3, 3}, {3, 0, 6, 3, 3}, {4, 2, 6, 3, 3}, {1, 1, 6, 3, 3}, {3, 1, 9, 3, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const uint8_t block[] = {'I', 'I', 42, 0, 8, 0, 0, 0, 2, 0,
+                                 0x12, 1, cases[i].type, 0, cases[i].count, 0, 0, 0, cases[i].first, 0, 0, 0,
+                                 0x12, 1, 3, 0, 1, 0, 0, 0, cases[i].second, 0, 0, 0};
+        assert_int_equal(b2_exif_find_orientation(block, sizeof block), cases[i].orientation);
+        b2_exif_find_orientation(block, 20); /* cut inside an entry */
+    }
+}
+
 static void test_exif_can_be_ignored(void **state) {
     (void)state;
     const b2_picture_options as_stored = {.apply_exif = false};
@@ -250,7 +267,7 @@ int main(void) {
         cmocka_unit_test(test_normalise),                    cmocka_unit_test(test_damaged_files_are_sentences),
         cmocka_unit_test(test_what_is_no_picture_is_named),  cmocka_unit_test(test_pixel_limit_comes_before_memory),
         cmocka_unit_test(test_exif_can_be_ignored),          cmocka_unit_test(test_smallest_bmp),
-        cmocka_unit_test(test_empty_row_of_runs),
+        cmocka_unit_test(test_empty_row_of_runs),            cmocka_unit_test(test_which_orientation_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
