@@ -1,6 +1,6 @@
 /* pickle.h: reads the data.pkl of a PyTorch checkpoint without being able to execute anything.
  *
- * A pickle is a program for a stack machine whose opcodes can call any Python function. This machine knows the 25
+ * A pickle is a program for a stack machine whose opcodes can call any Python function. This machine knows the 27
  * opcodes that torch.save writes for a dictionary of tensors, and three functions: OrderedDict() makes a dictionary,
  * _rebuild_tensor_v2 a tensor, _rebuild_parameter hands its tensor through. Anything else is refused by name. */
 #ifndef B2_PICKLE_H

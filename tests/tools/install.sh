@@ -16,7 +16,6 @@ for package in $want; do
     esac
     state=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null)
     [ "$state" = "install ok installed" ] && continue
-    # another package may provide it (libjpeg-dev on other releases)
     missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0
