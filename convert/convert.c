@@ -77,7 +77,8 @@ static blip2_status check_ids(const job *j, blip2_error *err) {
 /* rename() would put the new file where a part of the checkpoint was. (Older model files may lie beside it.) */
 static blip2_status check_output(const job *j, blip2_error *err) {
     struct stat st;
-    if (stat(j->options->output, &st) != 0 || !b2_path_holds(j->source.folder, &st, ".gguf")) return BLIP2_OK;
+    if (stat(j->options->output, &st) != 0 || !S_ISREG(st.st_mode)) return BLIP2_OK; /* the writer says no to folders */
+    if (!b2_path_holds(j->source.folder, &st, ".gguf")) return BLIP2_OK;
     return b2_fail(err, BLIP2_ARGUMENT, "%s: is a part of the checkpoint, expected another name to write to",
                    j->options->output);
 }
