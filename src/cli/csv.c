@@ -20,7 +20,7 @@ blip2_status b2_csv_load(const char *path, b2_csv *csv, blip2_error *err) {
 
 typedef struct csv_cursor {
     const char *at, *end;
-    bool in_bad_quote;
+    const char *open_quote; /* of a cell whose quotes never close; NULL */
 } csv_cursor;
 
 /* The raw cell at the cursor, which stops at its comma, line end or the end. */
@@ -32,7 +32,7 @@ static b2_text scan_cell(csv_cursor *c) {
             if (c->at + 1 < c->end && c->at[1] == '"') c->at++;
             else break;
         }
-        c->in_bad_quote |= c->at == c->end;
+        if (c->at == c->end) c->open_quote = start;
         if (c->at < c->end) c->at++;
     }
     while (c->at < c->end && *c->at != ',' && *c->at != '\n' && *c->at != '\r') c->at++;
@@ -74,6 +74,13 @@ static bool scan_rows(csv_cursor *c, b2_csv *csv) {
     return true;
 }
 
+/* Of a place in the file, from 1; as an editor counts, stray CRs apart. */
+static size_t line_number(const char *bytes, const char *place) {
+    size_t n = 1;
+    for (; bytes < place; bytes++) n += *bytes == '\n';
+    return n;
+}
+
 blip2_status b2_csv_parse(char *bytes, size_t n_bytes, const char *name, b2_csv *csv, blip2_error *err) {
     *csv = (b2_csv){.bytes = bytes};
     blip2_status status = BLIP2_OK;
@@ -81,7 +88,8 @@ blip2_status b2_csv_parse(char *bytes, size_t n_bytes, const char *name, b2_csv 
     csv_cursor cursor = {.at = bytes + (csv->had_bom ? 3 : 0), .end = bytes + n_bytes};
     if (memchr(bytes, '\0', n_bytes) != NULL) status = b2_fail(err, BLIP2_FORMAT, "%s: is no CSV file: it holds NUL bytes", name);
     else if (!scan_rows(&cursor, csv)) status = b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", name);
-    else if (cursor.in_bad_quote) status = b2_fail(err, BLIP2_FORMAT, "%s: a quoted cell never ends", name);
+    else if (cursor.open_quote != NULL)
+        status = b2_fail(err, BLIP2_FORMAT, "%s: the quoted cell that begins on line %zu never ends", name, line_number(bytes, cursor.open_quote));
     else if (csv->n_rows == 0) status = b2_fail(err, BLIP2_FORMAT, "%s: is empty, expected a header line", name);
     if (status != BLIP2_OK) b2_csv_free(csv);
     return status;

@@ -45,6 +45,30 @@ static bool is_folder(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Pipes, sockets and devices of a folder are no pictures: to open a pipe may take for ever. A link that leads nowhere is
+ * listed, so that its failure is told. */
+static bool may_be_picture(const char *path) {
+    struct stat st;
+    return stat(path, &st) != 0 || S_ISREG(st.st_mode);
+}
+
+/* A folder and those that led to it: a link back to one of them is not followed, or the same pictures would come again and
+ * again (two such links side by side: without end). */
+typedef struct folder_chain {
+    const struct folder_chain *above;
+    dev_t device;
+    ino_t inode;
+} folder_chain;
+
+static bool is_within(const char *folder, const folder_chain *chain, folder_chain *mine) {
+    struct stat st;
+    if (stat(folder, &st) != 0) return false; /* the listing says why */
+    *mine = (folder_chain){.above = chain, .device = st.st_dev, .inode = st.st_ino};
+    for (; chain != NULL; chain = chain->above)
+        if (chain->device == st.st_dev && chain->inode == st.st_ino) return true;
+    return false;
+}
+
 /* The folder's names, sorted by bytes: the same order on every machine. */
 static blip2_status list_names(const char *folder, char ***names, size_t *n, blip2_error *err) {
     DIR *dir = opendir(folder);
@@ -62,25 +86,24 @@ static blip2_status list_names(const char *folder, char ***names, size_t *n, bli
     return status;
 }
 
-static blip2_status add_folder(b2_inputs *inputs, const char *folder, bool recursive, int depth, blip2_error *err) {
+static blip2_status add_folder(b2_inputs *inputs, const char *folder, bool recursive, const folder_chain *above, blip2_error *err);
+
+/* One name of a folder: a picture, a folder, or something else. */
+static blip2_status add_entry(b2_inputs *inputs, const char *path, bool recursive, const folder_chain *chain, blip2_error *err) {
+    if (is_folder(path)) return recursive ? add_folder(inputs, path, true, chain, err) : BLIP2_OK;
+    return looks_like_picture(path) && may_be_picture(path) ? append(inputs, path, err) : BLIP2_OK;
+}
+
+static blip2_status add_folder(b2_inputs *inputs, const char *folder, bool recursive, const folder_chain *above, blip2_error *err) {
     char **names;
     size_t n;
+    folder_chain mine = {0};
+    if (is_within(folder, above, &mine)) return BLIP2_OK;
     blip2_status status = list_names(folder, &names, &n, err);
-    const size_t folder_len = strlen(folder);
-    const char *slash = folder_len > 0 && folder[folder_len - 1] == '/' ? "" : "/";
     for (size_t i = 0; i < n; i++) {
-        const size_t len = folder_len + strlen(names[i]) + 2;
-        char *path = status == BLIP2_OK ? malloc(len) : NULL;
-        if (path != NULL) {
-            snprintf(path, len, "%s%s%s", folder, slash, names[i]);
-            if (is_folder(path)) {
-                if (recursive && depth < 64) status = add_folder(inputs, path, true, depth + 1, err);
-            } else if (looks_like_picture(names[i])) {
-                status = append(inputs, path, err);
-            }
-        } else if (status == BLIP2_OK) {
-            status = b2_fail(err, BLIP2_MEMORY, "no memory for the list of pictures");
-        }
+        char *path = status == BLIP2_OK ? b2_path_join(folder, names[i]) : NULL;
+        if (path != NULL) status = add_entry(inputs, path, recursive, &mine, err);
+        else if (status == BLIP2_OK) status = b2_fail(err, BLIP2_MEMORY, "no memory for the list of pictures");
         free(path);
         free(names[i]);
     }
@@ -93,10 +116,13 @@ blip2_status b2_inputs_add_path(b2_inputs *inputs, const char *path, bool recurs
         if (inputs->has_stdin_picture) return b2_fail(err, BLIP2_ARGUMENT, "stdin (-) can be named once");
         inputs->has_stdin_picture = true;
     }
-    return is_folder(path) ? add_folder(inputs, path, recursive, 0, err) : append(inputs, path, err);
+    return is_folder(path) ? add_folder(inputs, path, recursive, NULL, err) : append(inputs, path, err);
 }
 
 /* ---- lists -------------------------------------------------------------------------------------------------------- */
+
+/* The UTF-8 mark that Windows' editors put before the first line. */
+static size_t mark_length(const char *bytes, size_t n) { return n >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0; }
 
 blip2_status b2_inputs_add_list(b2_inputs *inputs, const char *path, int kind, blip2_error *err) {
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
@@ -104,11 +130,13 @@ blip2_status b2_inputs_add_list(b2_inputs *inputs, const char *path, int kind, b
     inputs->list_path = path;
     char *line = NULL;
     size_t capacity = 0;
+    bool is_first = true;
     blip2_status status = BLIP2_OK;
-    for (ssize_t n; status == BLIP2_OK && (n = getdelim(&line, &capacity, kind == B2_LIST_NUL ? '\0' : '\n', file)) > 0;) {
+    for (ssize_t n; status == BLIP2_OK && (n = getdelim(&line, &capacity, kind == B2_LIST_NUL ? '\0' : '\n', file)) > 0; is_first = false) {
         if (kind == B2_LIST_LINES)
             while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = '\0';
-        if (line[0] != '\0') status = append(inputs, line, err);
+        const char *name = line + (is_first && kind == B2_LIST_LINES ? mark_length(line, (size_t)n) : 0);
+        if (*name != '\0') status = append(inputs, name, err);
         else inputs->n_blank++;
     }
     if (status == BLIP2_OK && ferror(file)) status = b2_fail(err, BLIP2_IO, "%s: cannot be read: %s", path, strerror(errno));
@@ -155,7 +183,7 @@ static blip2_status add_json_line(b2_inputs *inputs, const char *name, size_t nu
 }
 
 static blip2_status add_json_lines(b2_inputs *inputs, const char *name, size_t n_bytes, const char *key, blip2_error *err) {
-    const char *at = inputs->line_bytes, *end = at + n_bytes;
+    const char *at = inputs->line_bytes + mark_length(inputs->line_bytes, n_bytes), *end = inputs->line_bytes + n_bytes;
     size_t capacity = 0;
     for (size_t number = 1; at < end; number++) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
