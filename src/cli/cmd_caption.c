@@ -270,15 +270,23 @@ static void complete_asks(bool is_ask, parsed *p) {
     }
 }
 
+/* Ctrl-C while a list comes in through a pipe is no failure of the list. */
+static int fail_list(const blip2_error *err) {
+    const int signal_code = b2_signals_exit_code();
+    if (signal_code == B2_EXIT_OK) return b2_fail_with(err, B2_EXIT_FILES);
+    b2_say("interrupted before the first picture");
+    return signal_code;
+}
+
 static int run(const char *command, bool is_ask, parsed *p) {
     blip2_error err;
     complete_asks(is_ask, p);
     if (collect_inputs(p, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     const char *conflict = find_conflict(p);
     if (conflict != NULL) return b2_fail_usage(command, "%s", conflict);
-    if (collect_lists(p, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    if (collect_lists(p, &err) != BLIP2_OK) return fail_list(&err);
     if (p->inputs.n == 0) {
-        b2_say("no pictures found");
+        b2_say("%s%sno pictures found", p->inputs.list_path != NULL ? p->inputs.list_path : "", p->inputs.list_path != NULL ? ": " : "");
         return B2_EXIT_FILES;
     }
     warn_about_prompts(&p->job.spec);

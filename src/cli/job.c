@@ -88,7 +88,8 @@ static int create_workers(job *j) {
 
 static int start_reader(job *j) {
     const b2_reader_options options = {.n_ahead = 2 * j->work.batch * j->n_workers, .n_threads = (int)j->n_workers, .apply_exif = j->options->spec.apply_exif,
-                                       .thumbnail_side = j->options->spec.wants_thumbnails ? B2_THUMBNAIL_SIDE : 0};
+                                       .thumbnail_side = j->options->spec.wants_thumbnails ? B2_THUMBNAIL_SIDE : 0,
+                                       .is_stopping = b2_sink_is_stopping, .context = &j->sink};
     j->work.reader = b2_reader_start(j->model, j->inputs, j->plan.todo, j->plan.n_todo, &options);
     if (j->work.reader != NULL) return B2_EXIT_OK;
     b2_say("no memory for a batch of %zu pictures", j->work.batch);
@@ -229,7 +230,7 @@ static int end_early(const job *j, const blip2_error *err) {
     const int signal_code = b2_signals_exit_code();
     if (!is_stopped) b2_say("%s", err->message);
     else b2_say("%s after %zu of %zu pictures", signal_code != B2_EXIT_OK ? "interrupted" : "the time limit came", n_safe, j->plan.n_mine);
-    if (keeps && n_safe == 0) unlink(j->plan.part_path);
+    if (j->plan.journal.fd >= 0 && !(keeps && n_safe > 0)) unlink(j->plan.part_path); /* nothing to go on from */
     if (keeps && n_safe > 0) b2_say("%zu records are safe in %s; the same command with --resume goes on from there", n_safe, j->plan.part_path);
     if (is_stopped) return signal_code != B2_EXIT_OK ? signal_code : B2_EXIT_RESUMABLE;
     return err->status == BLIP2_MEMORY ? B2_EXIT_MEMORY : B2_EXIT_FILES;
@@ -259,7 +260,7 @@ int b2_job_run(const b2_inputs *inputs, const b2_job_options *options) {
     if (code == B2_EXIT_OK && j->plan.is_finished) b2_say("%s is there already: nothing to do", j->plan.final_path);
     else if (code == B2_EXIT_OK) code = run_list(j);
     else if (j->plan.is_new) unlink(j->plan.part_path); /* nothing was done */
-    b2_reader_stop(j->work.reader);
+    if (!b2_reader_stop(j->work.reader)) return code; /* a picture is still being read: the end of the program frees all */
     for (size_t k = 0; k < j->n_workers; k++) b2_worker_free(j->workers[k]);
     b2_sink_close(&j->sink);
     b2_plan_free(&j->plan);

@@ -97,7 +97,8 @@ bool b2_sink_take(b2_sink *s, size_t batch, b2_record *records, size_t n) {
         b2_progress_update(&s->progress, s->n_done, s->n_failed);
     } else if (err.status != BLIP2_OK) {
         s->is_stopping = true;
-        s->error = err;
+        /* A signal breaks a write to a pipe that is full: that is no failure of the pipe. */
+        if (!(s->plan->streams && b2_signals_pending(NULL))) s->error = err;
     }
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);

@@ -104,25 +104,32 @@ static void keep_thumbnail(const blip2_image *image, b2_record *record) {
     if (rgb != NULL) record->thumbnail = b2_thumbnail_encode(rgb, record->thumbnail_width, record->thumbnail_height);
 }
 
-/* Takes the pictures todo[first .. first + n); those that cannot be read have their error. False without memory. */
-static bool take_pictures(b2_worker *w, size_t first, size_t n, size_t *n_seen) {
+/* One picture; a failure of its own is its record's error. Errors: BLIP2_MEMORY, BLIP2_CANCELLED. */
+static blip2_status take_picture(b2_worker *w, size_t i, size_t at, blip2_error *err) {
     const b2_work *work = w->work;
+    b2_record *record = &w->records[i];
+    const size_t index = work->plan->todo[at];
+    *record = (b2_record){.index = index, .path = strdup(work->inputs->paths[index])};
+    const blip2_status status = b2_reader_take(work->reader, at, &w->images[i], err);
+    if (status == BLIP2_CANCELLED) return status;
+    if (status != BLIP2_OK) record->error = copy_as_utf8(err->message);
+    if (record->path == NULL || (status != BLIP2_OK && record->error == NULL)) return b2_fail(err, BLIP2_MEMORY, "no memory for a batch of pictures");
+    if (status != BLIP2_OK) return BLIP2_OK;
+    record->rotated = blip2_image_rotated(w->images[i]);
+    keep_thumbnail(w->images[i], record);
+    return BLIP2_OK;
+}
+
+/* Takes the pictures todo[first .. first + n) and puts those that can be seen together. */
+static blip2_status take_pictures(b2_worker *w, size_t first, size_t n, size_t *n_seen, blip2_error *err) {
     *n_seen = 0;
     for (size_t i = 0; i < n; i++) {
-        b2_record *record = &w->records[i];
-        blip2_error err;
-        const size_t index = work->plan->todo[first + i];
-        *record = (b2_record){.index = index, .path = strdup(work->inputs->paths[index])};
-        const blip2_status status = b2_reader_take(work->reader, first + i, &w->images[i], &err);
-        if (status != BLIP2_OK) record->error = copy_as_utf8(err.message);
-        if (record->path == NULL || (status != BLIP2_OK && record->error == NULL)) return false;
-        if (status != BLIP2_OK) continue;
-        record->rotated = blip2_image_rotated(w->images[i]);
-        keep_thumbnail(w->images[i], record);
-        for (size_t k = 0; k < w->n_asks; k++) w->requests[*n_seen * w->n_asks + k] = request_of(&work->options->spec.asks[k], *n_seen);
+        B2_TRY(take_picture(w, i, first + i, err));
+        if (w->images[i] == NULL) continue;
+        for (size_t k = 0; k < w->n_asks; k++) w->requests[*n_seen * w->n_asks + k] = request_of(&w->work->options->spec.asks[k], *n_seen);
         w->seen[(*n_seen)++] = w->images[i];
     }
-    return true;
+    return BLIP2_OK;
 }
 
 /* Copies a result, which lives in the session. Numbers that are not finite have no place in JSON: their record is an error. */
@@ -168,7 +175,7 @@ void b2_worker_run(b2_worker *w) {
     size_t batch, first, n, n_seen;
     while (b2_sink_next(w->work->sink, &batch, &first, &n)) {
         blip2_error err;
-        blip2_status status = take_pictures(w, first, n, &n_seen) ? BLIP2_OK : b2_fail(&err, BLIP2_MEMORY, "no memory for a batch of pictures");
+        blip2_status status = take_pictures(w, first, n, &n_seen, &err);
         if (status == BLIP2_OK) status = run_model(w, n, n_seen, &err);
         if (status == BLIP2_OK) b2_sink_take(w->work->sink, batch, w->records, n);
         else b2_sink_stop(w->work->sink, status == BLIP2_CANCELLED ? NULL : &err);
