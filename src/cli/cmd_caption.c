@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_BATCH = 256, MAX_NEW_TOKENS = 4096, MAX_JOB_WORKERS = 256 };
+enum { MAX_BATCH = 256, MAX_NEW_TOKENS = 4096, MAX_JOB_WORKERS = 256, MAX_SECONDS = 1000000000 };
 
 enum {
     OPT_MODEL = 1, OPT_THREADS, OPT_ISA, OPT_BATCH, OPT_WORKERS, OPT_OUTPUT, OPT_FORMAT, OPT_TOKENS, OPT_TIMINGS, OPT_NO_EXIF, OPT_NEW_TOKENS,
@@ -108,7 +108,7 @@ static bool take_seconds(b2_args *args, const char *value, double *seconds) {
         *seconds += number * unit;
         at = *end == '\0' ? end : end + 1;
     }
-    return *seconds > 0 || refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
+    return (*seconds > 0 && *seconds < MAX_SECONDS) || refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
 }
 
 static bool take_ask(b2_args *args, b2_spec *spec, const char *prompt, const char *question) {
@@ -226,6 +226,7 @@ static const char *find_conflict(const parsed *p) {
     const bool has_sidecar_options = job->sidecar.extension != NULL || job->sidecar.out_folder != NULL || job->sidecar.existing != B2_EXISTING_SKIP;
     if (job->spec.n_asks == 0) return "no question: blip2 ask \"QUESTION\" IMAGE..., or -q QUESTION";
     if (has_sidecar_options && !job->sidecar.is_wanted) return "--ext, --existing and --out-dir need --sidecar";
+    if (job->sidecar.extension != NULL && b2_sidecar_is_picture(job->sidecar.extension)) return "--ext: sidecars that end as pictures do would overwrite pictures";
     if (job->is_resumed && job->output_path == NULL) return "--resume needs -o FILE: what went to stdout cannot be continued";
     if (job->retries_failed && !job->is_resumed) return "--retry-failed needs --resume";
     if (job->spec.format == B2_FORMAT_IMAGEFOLDER && job->output_path == NULL) return "--format imagefolder needs -o FOLDER/metadata.jsonl";

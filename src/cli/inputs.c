@@ -30,7 +30,7 @@ static blip2_status append(b2_inputs *inputs, const char *path, blip2_error *err
 /* ---- folders ------------------------------------------------------------------------------------------------------ */
 
 /* In a folder only names that look like pictures count; a file named on the command line is opened whatever its name. */
-static bool looks_like_picture(const char *name) {
+bool b2_looks_like_picture(const char *name) {
     static const char *const extensions[] = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".jpe", ".jfif"};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot != NULL && i < sizeof extensions / sizeof extensions[0]; i++)
@@ -91,7 +91,7 @@ static blip2_status add_folder(b2_inputs *inputs, const char *folder, bool recur
 /* One name of a folder: a picture, a folder, or something else. */
 static blip2_status add_entry(b2_inputs *inputs, const char *path, bool recursive, const folder_chain *chain, blip2_error *err) {
     if (is_folder(path)) return recursive ? add_folder(inputs, path, true, chain, err) : BLIP2_OK;
-    return looks_like_picture(path) && may_be_picture(path) ? append(inputs, path, err) : BLIP2_OK;
+    return b2_looks_like_picture(path) && may_be_picture(path) ? append(inputs, path, err) : BLIP2_OK;
 }
 
 static blip2_status add_folder(b2_inputs *inputs, const char *folder, bool recursive, const folder_chain *above, blip2_error *err) {

@@ -29,6 +29,9 @@ blip2_status b2_inputs_add_csv(b2_inputs *inputs, const char *path, const char *
 blip2_status b2_inputs_add_jsonl(b2_inputs *inputs, const char *path, const char *key, blip2_error *err);
 void b2_inputs_free(b2_inputs *inputs);
 
+/* Does a name end as those of pictures do? */
+bool b2_looks_like_picture(const char *name);
+
 /* The path to open, from malloc. A relative path begins at base_folder or, without one, in the working folder or beside the
  * list, wherever it exists; backslashes become slashes where the path as written does not exist. */
 char *b2_inputs_resolve(const b2_inputs *inputs, const char *path);

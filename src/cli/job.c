@@ -3,6 +3,7 @@
 
 #include "base/cpu.h"
 #include "cli/common.h"
+#include "cli/targets.h"
 #include "cli/thumbnail.h"
 #include "cli/worker.h"
 
@@ -96,33 +97,15 @@ static int start_reader(job *j) {
     return B2_EXIT_MEMORY;
 }
 
-/* A file cannot be made where its folder is missing or read-only: better known now than after hours. */
-static int check_writable(const char *path) {
-    char *probe = path != NULL ? malloc(strlen(path) + sizeof ".new") : NULL;
-    if (probe == NULL) return B2_EXIT_OK;
-    sprintf(probe, "%s.new", path);
-    FILE *file = fopen(probe, "ab");
-    int code = B2_EXIT_OK;
-    if (file == NULL) {
-        b2_say("%s: cannot be written: %s", path, strerror(errno));
-        code = B2_EXIT_FILES;
-    } else {
-        fclose(file);
-        unlink(probe);
-    }
-    free(probe);
-    return code;
-}
-
 static int prepare_list(job *j) {
     blip2_error err;
     blip2_model_info info = {.struct_bytes = sizeof info};
     const b2_job_options *o = j->options;
     if (o->sidecar.is_wanted && b2_sidecar_check(&o->sidecar, j->inputs, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     if (b2_spec_load_words(&o->spec, &j->words, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    if (b2_targets_check(j->inputs, o, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     blip2_model_describe(j->model, &info);
-    const int code = check_writable(o->report_path);
-    return code != B2_EXIT_OK ? code : b2_plan_make(j->inputs, o, info.content_hash, &j->plan);
+    return b2_plan_make(j->inputs, o, info.content_hash, &j->plan);
 }
 
 /* Everything that can be known to fail fails here, before any work is done. */
@@ -257,7 +240,7 @@ int b2_job_run(const b2_inputs *inputs, const b2_job_options *options) {
     j->options = options;
     j->plan.journal.fd = -1;
     int code = prepare(j);
-    if (code == B2_EXIT_OK && j->plan.is_finished) b2_say("%s is there already: nothing to do", j->plan.final_path);
+    if (code == B2_EXIT_OK && j->plan.is_finished) b2_say("%s is there already: nothing to do (delete it to do it again)", j->plan.final_path);
     else if (code == B2_EXIT_OK) code = run_list(j);
     else if (j->plan.is_new) unlink(j->plan.part_path); /* nothing was done */
     if (!b2_reader_stop(j->work.reader)) return code; /* a picture is still being read: the end of the program frees all */

@@ -2,6 +2,7 @@
 
 #include "cli/common.h"
 #include "cli/files.h"
+#include "cli/targets.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -126,23 +127,50 @@ static int continue_journal(const b2_inputs *inputs, const json_t *header, b2_pl
     return B2_EXIT_OK;
 }
 
+/* An output without a journal beside it: done, if it is this job's. Only a shard's file says which job it is of. */
+static int accept_finished(const b2_inputs *inputs, const json_t *header, b2_plan *plan) {
+    blip2_error err;
+    if (!plan->is_shard && b2_targets_is_list(inputs, plan->final_path)) {
+        b2_say("%s is the list itself and has no %s to go on from: without --resume the job begins", plan->final_path, plan->part_path);
+        return B2_EXIT_USAGE;
+    }
+    plan->is_finished = true;
+    if (!plan->is_shard) return B2_EXIT_OK;
+    b2_journal done;
+    if (b2_journal_open(plan->final_path, false, &done, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    const int code = compare_headers(&done, header);
+    b2_journal_close(&done);
+    return code;
+}
+
+/* The journal of this job that is there, or a finished shard whose failures are tried again; *code 0: neither is in the way. */
+static bool find_earlier(const b2_inputs *inputs, const b2_job_options *o, const json_t *header, b2_plan *plan, int *code) {
+    const bool is_done = plan->final_path != NULL && access(plan->final_path, F_OK) == 0;
+    bool exists = access(plan->part_path, F_OK) == 0;
+    *code = B2_EXIT_OK;
+    if (exists && (plan->streams || has_no_header(plan->part_path))) exists = unlink(plan->part_path) != 0;
+    if (!exists && o->is_resumed && is_done) {
+        *code = accept_finished(inputs, header, plan);
+        if (*code != B2_EXIT_OK || !(o->retries_failed && plan->is_shard)) return true;
+        plan->is_finished = false;
+        exists = rename(plan->final_path, plan->part_path) == 0;
+    }
+    if (exists && !o->is_resumed) {
+        b2_say("%s holds the records of a run that did not end: --resume continues it; delete it to begin anew", plan->part_path);
+        *code = B2_EXIT_FILES;
+    } else if (exists) {
+        plan->is_continued = true;
+        *code = continue_journal(inputs, header, plan);
+    }
+    return exists;
+}
+
 static int open_journal(const b2_inputs *inputs, const b2_job_options *o, const json_t *header, b2_plan *plan) {
     blip2_error err;
+    int code;
     plan->places = calloc(inputs->n, sizeof *plan->places);
     if (plan->places == NULL) return B2_EXIT_MEMORY;
-    if (o->retries_failed && plan->is_shard && access(plan->part_path, F_OK) != 0) rename(plan->final_path, plan->part_path);
-    const bool exists = access(plan->part_path, F_OK) == 0;
-    if (exists && (plan->streams || has_no_header(plan->part_path))) unlink(plan->part_path);
-    else if (exists && o->is_resumed) {
-        plan->is_continued = true;
-        return continue_journal(inputs, header, plan);
-    } else if (exists) {
-        b2_say("%s holds the records of a run that did not end: --resume continues it; delete it to begin anew", plan->part_path);
-        return B2_EXIT_FILES;
-    } else if (o->is_resumed && plan->final_path != NULL && access(plan->final_path, F_OK) == 0) {
-        plan->is_finished = true;
-        return B2_EXIT_OK;
-    }
+    if (find_earlier(inputs, o, header, plan, &code)) return code;
     if (b2_journal_create(plan->part_path, header, &plan->journal, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     plan->is_new = true;
     return B2_EXIT_OK;

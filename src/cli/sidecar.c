@@ -2,6 +2,8 @@
 
 #include "cli/files.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +15,13 @@ bool b2_existing_from_name(const char *name, b2_existing *existing) {
         if (strcmp(name, names[i]) == 0) return true;
     }
     return false;
+}
+
+bool b2_sidecar_is_picture(const char *extension) {
+    char name[16];
+    if (strlen(extension) > sizeof name - 3) return false;
+    snprintf(name, sizeof name, "x%s%s", extension[0] == '.' ? "" : ".", extension);
+    return b2_looks_like_picture(name);
 }
 
 /* ---- where -------------------------------------------------------------------------------------------------------------- */
@@ -73,7 +82,46 @@ typedef struct destination {
 
 static int compare_destinations(const void *a, const void *b) { return strcmp(((const destination *)a)->path, ((const destination *)b)->path); }
 
+static blip2_status find_collision(const b2_inputs *inputs, const destination *all, blip2_error *err) {
+    for (size_t i = 1; i < inputs->n; i++) {
+        const char *before = inputs->paths[all[i - 1].picture], *after = inputs->paths[all[i].picture];
+        if (strcmp(all[i - 1].path, all[i].path) == 0 && strcmp(before, after) != 0)
+            return b2_fail(err, BLIP2_ARGUMENT, "%s and %s would both write %s: caption them in two runs with two --ext or --out-dir", before, after, all[i].path);
+    }
+    return BLIP2_OK;
+}
+
+/* A folder that is not there is its pictures' own trouble; one that takes no files is known before any work. */
+static blip2_status check_folder(const char *folder, blip2_error *err) {
+    if (access(folder, W_OK) == 0 || (errno != EACCES && errno != EROFS && errno != EPERM)) return BLIP2_OK;
+    return b2_fail(err, BLIP2_IO, "%s: takes no sidecars: %s; --out-dir DIR puts them elsewhere", folder, strerror(errno));
+}
+
+/* all: sorted, so that a folder's files are neighbours. */
+static blip2_status check_folders(const b2_inputs *inputs, const destination *all, blip2_error *err) {
+    char *last = NULL;
+    blip2_status status = BLIP2_OK;
+    for (size_t i = 0; status == BLIP2_OK && i < inputs->n; i++) {
+        char *folder = b2_path_folder(all[i].path);
+        if (folder == NULL) status = b2_fail(err, BLIP2_MEMORY, "no memory for the names of the sidecars");
+        else if (last == NULL || strcmp(last, folder) != 0) status = check_folder(folder, err);
+        free(last);
+        last = folder;
+    }
+    free(last);
+    return status;
+}
+
+static blip2_status check_out_folder(const char *folder, blip2_error *err) {
+    char *inside = b2_path_join(folder, ".");
+    blip2_status status = inside != NULL ? b2_path_make_folders(inside, err) : b2_fail(err, BLIP2_MEMORY, "no memory for a file name");
+    if (status == BLIP2_OK && access(inside, W_OK) != 0) status = b2_fail(err, BLIP2_IO, "%s: takes no sidecars: %s", folder, strerror(errno));
+    free(inside);
+    return status;
+}
+
 blip2_status b2_sidecar_check(const b2_sidecar_options *o, const b2_inputs *inputs, blip2_error *err) {
+    if (o->out_folder != NULL) B2_TRY(check_out_folder(o->out_folder, err));
     destination *all = calloc(inputs->n + 1, sizeof *all);
     blip2_status status = all != NULL ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "no memory for the names of the sidecars");
     for (size_t i = 0; status == BLIP2_OK && i < inputs->n; i++) {
@@ -81,11 +129,8 @@ blip2_status b2_sidecar_check(const b2_sidecar_options *o, const b2_inputs *inpu
         if (all[i].path == NULL) status = b2_fail(err, BLIP2_MEMORY, "no memory for the names of the sidecars");
     }
     if (status == BLIP2_OK) qsort(all, inputs->n, sizeof *all, compare_destinations);
-    for (size_t i = 1; status == BLIP2_OK && i < inputs->n; i++) {
-        const char *before = inputs->paths[all[i - 1].picture], *after = inputs->paths[all[i].picture];
-        if (strcmp(all[i - 1].path, all[i].path) == 0 && strcmp(before, after) != 0)
-            status = b2_fail(err, BLIP2_ARGUMENT, "%s and %s would both write %s: caption them in two runs with two --ext or --out-dir", before, after, all[i].path);
-    }
+    if (status == BLIP2_OK) status = find_collision(inputs, all, err);
+    if (status == BLIP2_OK && o->out_folder == NULL) status = check_folders(inputs, all, err);
     for (size_t i = 0; all != NULL && i < inputs->n; i++) free(all[i].path);
     free(all);
     return status;

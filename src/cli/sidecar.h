@@ -20,7 +20,11 @@ bool b2_existing_from_name(const char *name, b2_existing *existing);
  * those steps. */
 char *b2_sidecar_path(const b2_sidecar_options *options, const b2_inputs *inputs, const char *picture);
 
-/* Finds two pictures of one list whose texts would overwrite each other. Errors: BLIP2_ARGUMENT, naming them. */
+/* With or without its dot. */
+bool b2_sidecar_is_picture(const char *extension);
+
+/* Finds two pictures of one list whose texts would overwrite each other, and folders that take no files.
+ * Errors: BLIP2_ARGUMENT, naming the two; BLIP2_IO. */
 blip2_status b2_sidecar_check(const b2_sidecar_options *options, const b2_inputs *inputs, blip2_error *err);
 
 /* Writes the answers of a record, one a line, at once (temporary name, rename). Append and prepend leave a file alone that
