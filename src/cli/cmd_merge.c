@@ -2,12 +2,14 @@
 #include "cli/commands.h"
 
 #include "cli/common.h"
+#include "cli/files.h"
 #include "cli/job.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { OPT_OUTPUT = 1, OPT_REPORT, OPT_CSV, OPT_PARTIAL, OPT_HELP };
 
@@ -47,6 +49,9 @@ static int parse(int argc, char **argv, merge_job *j) {
         }
     }
     if (j->n_paths == 0) return b2_fail_usage(argv[0], "no shards: blip2 merge OUT.*-of-* -o OUT");
+    for (size_t k = 0; k < j->n_paths; k++)
+        if ((j->output_path != NULL && b2_path_is_same(j->output_path, j->paths[k])) || (j->report_path != NULL && b2_path_is_same(j->report_path, j->paths[k])))
+            return b2_fail_usage(argv[0], "%s: is a shard, it would be overwritten: choose another name for the output", j->paths[k]);
     return B2_EXIT_OK;
 }
 
@@ -72,6 +77,14 @@ static blip2_status read_job(merge_job *j, blip2_error *err) {
     return j->places != NULL ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "no memory for a list of %zu pictures", j->n);
 }
 
+/* All shards are open at once, and a thousand tasks are no rare array. */
+static void allow_many_files(size_t n) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= n + 64) return;
+    limit.rlim_cur = limit.rlim_max < n + 64 ? limit.rlim_max : n + 64;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static blip2_status open_shards(merge_job *j, blip2_error *err) {
     for (size_t k = 0; k < j->n_paths; k++) {
         B2_TRY(b2_journal_open(j->paths[k], false, &j->journals[k], err));
@@ -80,6 +93,7 @@ static blip2_status open_shards(merge_job *j, blip2_error *err) {
         else B2_TRY(check_same_job(&j->journals[0], &j->journals[k], err));
         size_t n_twice = 0;
         B2_TRY(b2_journal_scan(&j->journals[k], (uint32_t)k, j->places, j->n, &n_twice, err));
+        if (j->journals[k].n_torn > 0) b2_say("%s: its last %zu bytes are no whole records", j->paths[k], j->journals[k].n_torn);
         if (n_twice > 0) b2_say("%s: %zu records were met before; the later ones count", j->paths[k], n_twice);
         j->n_twice += n_twice;
     }
@@ -109,6 +123,7 @@ static blip2_status load_list(merge_job *j, blip2_error *err) {
     const char *csv = json_string_value(json_object_get(header, "csv")), *jsonl = json_string_value(json_object_get(header, "jsonl"));
     if (csv == NULL && jsonl == NULL) return BLIP2_OK;
     const char *path = j->list_path != NULL ? j->list_path : csv != NULL ? csv : jsonl;
+    if (path[0] == '\0') return b2_fail(err, BLIP2_ARGUMENT, "the shards cannot say where the job's list is (it came from stdin, or its name is not UTF-8): --list FILE does");
     const char *column = json_string_value(json_object_get(header, "column"));
     B2_TRY(csv != NULL ? b2_inputs_add_csv(&j->inputs, path, column, err) : b2_inputs_add_jsonl(&j->inputs, path, column, err));
     j->inputs.base_folder = json_string_value(json_object_get(header, "base_dir"));
@@ -122,6 +137,7 @@ static blip2_status load_list(merge_job *j, blip2_error *err) {
 static int run(merge_job *j) {
     blip2_error err;
     size_t n_failed = 0;
+    allow_many_files(j->n_paths);
     blip2_status status = open_shards(j, &err);
     if (status == BLIP2_OK) status = load_list(j, &err);
     if (status == BLIP2_OK) status = b2_spec_load_words(&j->spec, &j->words, &err);
@@ -138,6 +154,7 @@ static int run(merge_job *j) {
                             .output_path = j->output_path != NULL ? j->output_path : "."};
     status = b2_write_output(&shelf, &style, j->output_path, &err);
     if (status == BLIP2_OK && j->report_path != NULL) status = b2_write_report(&shelf, &style, j->report_path, &err);
+    if (status == BLIP2_CANCELLED) return b2_signals_exit_code();
     if (status != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     b2_say("%zu pictures: %zu done, %zu failed, %zu missing, %zu twice", j->n, j->n - n_failed - j->n_missing, n_failed, j->n_missing, j->n_twice);
     return n_failed > 0 || j->n_missing > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;

@@ -83,6 +83,14 @@ char *b2_path_from_file(const char *from, const struct b2_inputs *inputs, const 
     return relative;
 }
 
+bool b2_path_is_same(const char *a, const char *b) {
+    char *absolute_a = b2_path_absolute(a), *absolute_b = b2_path_absolute(b);
+    const bool are_same = absolute_a != NULL && absolute_b != NULL && strcmp(absolute_a, absolute_b) == 0;
+    free(absolute_a);
+    free(absolute_b);
+    return are_same;
+}
+
 blip2_status b2_path_make_folders(const char *path, blip2_error *err) {
     char *copy = strdup(path);
     if (copy == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for a file name");
@@ -131,9 +139,20 @@ blip2_status b2_read_whole(const char *path, char **bytes, size_t *n_bytes, blip
     return status;
 }
 
+void b2_sync_folder(const char *path) {
+    char *folder = b2_path_folder(path);
+    const int fd = folder != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(folder);
+}
+
 static bool write_and_sync(int fd, const char *bytes, size_t n) {
     while (n > 0) {
         const ssize_t done = write(fd, bytes, n);
+        if (done < 0 && errno == EINTR) continue;
         if (done < 0) return false;
         bytes += done;
         n -= (size_t)done;

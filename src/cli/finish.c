@@ -1,6 +1,7 @@
 /* finish.c: from journals to the output: record after record in the order of the list, wherever each lies. */
 #include "cli/job.h"
 
+#include "cli/common.h"
 #include "cli/output.h"
 
 static blip2_status write_records(const b2_shelf *shelf, const b2_style *style, b2_output *output, blip2_error *err) {
@@ -8,6 +9,7 @@ static blip2_status write_records(const b2_shelf *shelf, const b2_style *style, 
     for (size_t i = 0; i < shelf->n; i++) {
         const b2_place *place = &shelf->places[i];
         if (place->offset == 0) continue;
+        if (b2_signals_pending(NULL)) return b2_fail(err, BLIP2_CANCELLED, "interrupted"); /* a million records take a while */
         b2_record record;
         B2_TRY(b2_journal_read(&shelf->journals[place->journal], place->offset, &record, err));
         blip2_status status = BLIP2_OK;

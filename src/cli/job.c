@@ -3,11 +3,13 @@
 
 #include "base/cpu.h"
 #include "cli/common.h"
+#include "cli/files.h"
 #include "cli/targets.h"
 #include "cli/thumbnail.h"
 #include "cli/worker.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,6 +148,15 @@ static void run_workers(job *j) {
 
 /* ---- after the last ----------------------------------------------------------------------------------------------------------------- */
 
+/* The journal was written by this program, but it lies on a disk that others can reach. */
+static blip2_status check_complete(const b2_plan *plan, size_t n, blip2_error *err) {
+    size_t n_there = 0;
+    for (size_t i = 0; i < n; i++) n_there += plan->places[i].offset != 0;
+    if (n_there == plan->n_mine && plan->journal.n_torn == 0) return BLIP2_OK;
+    return b2_fail(err, BLIP2_FORMAT, "%s: was changed while the job ran: %zu bytes behind byte %" PRIu64 " are no records; --resume does those pictures again",
+                   plan->part_path, plan->journal.n_torn, plan->journal.n_bytes);
+}
+
 /* The journal becomes the output: built anew in the order of the list, so that a job interrupted or not, in batches or not,
  * ends in the same bytes. A shard's journal stays one, under its own name. */
 static blip2_status finish(job *j, blip2_error *err) {
@@ -154,11 +165,15 @@ static blip2_status finish(job *j, blip2_error *err) {
     if (plan->journal.fd < 0) return BLIP2_OK;
     size_t n_twice = 0;
     plan->journal.n_bytes = plan->journal.n_header;
+    plan->journal.n_torn = 0;
+    memset(plan->places, 0, j->inputs->n * sizeof *plan->places);
     B2_TRY(b2_journal_scan(&plan->journal, 0, plan->places, j->inputs->n, &n_twice, err));
+    B2_TRY(check_complete(plan, j->inputs->n, err));
     B2_TRY(b2_journal_sync(&plan->journal, err));
     if (plan->is_shard) {
-        if (rename(plan->part_path, plan->final_path) == 0) return BLIP2_OK;
-        return b2_fail(err, BLIP2_IO, "%s: cannot be written: %s", plan->final_path, strerror(errno));
+        if (rename(plan->part_path, plan->final_path) != 0) return b2_fail(err, BLIP2_IO, "%s: cannot be written: %s", plan->final_path, strerror(errno));
+        b2_sync_folder(plan->final_path);
+        return BLIP2_OK;
     }
     const b2_shelf shelf = {&plan->journal, 1, plan->places, j->inputs->n};
     if (plan->final_path != NULL) B2_TRY(b2_write_output(&shelf, &j->style, plan->final_path, err));
@@ -195,7 +210,7 @@ static void say_summary(const job *j, size_t n_failed, size_t n_skipped) {
     size_t len = 0;
     if (n_skipped > 0) len += (size_t)snprintf(more, sizeof more, ", %zu skipped", n_skipped);
     if (n_before > 0) len += (size_t)snprintf(more + len, sizeof more - len, ", %zu of them before", n_before);
-    if (j->inputs->n_blank > 0) snprintf(more + len, sizeof more - len, "; %zu blank lines dropped", j->inputs->n_blank);
+    if (j->inputs->n_blank > 0) snprintf(more + len, sizeof more - len, "; %zu blank line%s dropped", j->inputs->n_blank, j->inputs->n_blank > 1 ? "s" : "");
     b2_say("%zu pictures: %zu done, %zu failed%s; %.2f pictures/s, waited %.1f s for pictures, peak memory %.2f GB", j->plan.n_mine, n_good, n_failed, more,
            rate, waited, peak_gb);
 }
@@ -208,7 +223,7 @@ static void say_memory(void) {
 }
 
 static int end_early(const job *j, const blip2_error *err) {
-    const bool is_stopped = err->status == BLIP2_OK, keeps = j->plan.journal.fd >= 0 && !j->plan.streams;
+    const bool is_stopped = err->status == BLIP2_OK || err->status == BLIP2_CANCELLED, keeps = j->plan.journal.fd >= 0 && !j->plan.streams;
     const size_t n_before = j->plan.n_mine - j->plan.n_todo, n_safe = n_before + j->sink.n_done;
     const int signal_code = b2_signals_exit_code();
     if (!is_stopped) b2_say("%s", err->message);

@@ -1,6 +1,7 @@
 #include "cli/output.h"
 
 #include "cli/common.h"
+#include "cli/files.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,7 +41,10 @@ blip2_status b2_output_commit(b2_output *o, blip2_error *err) {
     const int why = errno;
     if (fclose(o->file) != 0 && written) written = false;
     else errno = why;
-    if (o->new_path != NULL) written = written && rename(o->new_path, o->path) == 0;
+    if (o->new_path != NULL) {
+        written = written && rename(o->new_path, o->path) == 0;
+        if (written) b2_sync_folder(o->path); /* before the caller removes the journal */
+    }
     const blip2_status status = written ? BLIP2_OK : b2_output_fail(o, err);
     if (!written && o->new_path != NULL) unlink(o->new_path);
     b2_signals_set_cleanup(NULL);

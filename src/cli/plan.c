@@ -42,11 +42,12 @@ static json_t *hash_string(uint64_t hash) {
     return json_string(text);
 }
 
-/* Where the rows of a table are, for merge. */
+/* Where the rows of a table are, for merge; "": nowhere (stdin), or a name that JSON cannot hold. */
 static void put_list(json_t *header, const b2_inputs *inputs) {
     if (!inputs->has_csv && inputs->lines == NULL) return;
-    char *path = b2_path_absolute(inputs->list_path);
-    json_object_set_new(header, inputs->has_csv ? "csv" : "jsonl", json_string(path != NULL ? path : inputs->list_path));
+    char *path = strcmp(inputs->list_path, "-") != 0 ? b2_path_absolute(inputs->list_path) : strdup("");
+    json_t *name = json_string(path != NULL ? path : inputs->list_path);
+    json_object_set_new(header, inputs->has_csv ? "csv" : "jsonl", name != NULL ? name : json_string(""));
     free(path);
     if (inputs->column != NULL) json_object_set_new(header, "column", json_string(inputs->column));
     if (inputs->base_folder != NULL) json_object_set_new(header, "base_dir", json_string(inputs->base_folder));
@@ -123,7 +124,7 @@ static int continue_journal(const b2_inputs *inputs, const json_t *header, b2_pl
     const int code = compare_headers(&plan->journal, header);
     if (code != B2_EXIT_OK) return code;
     if (b2_journal_scan(&plan->journal, 0, plan->places, inputs->n, &n_twice, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
-    if (plan->journal.n_torn > 0) b2_say("%s: a torn last line of %zu bytes was cut off; its picture is done again", plan->part_path, plan->journal.n_torn);
+    if (plan->journal.n_torn > 0) b2_say("%s: its last %zu bytes are no whole records and were cut off; their pictures are done again", plan->part_path, plan->journal.n_torn);
     return B2_EXIT_OK;
 }
 

@@ -24,7 +24,8 @@ static void print_count(const b2_progress *p, double rate) {
     if (p->failed > 0) fprintf(stderr, "  %" PRIu64 " failed", p->failed);
     if (rate > 0 && p->done < p->total) {
         const uint64_t left = (uint64_t)((double)(p->total - p->done) / rate);
-        fprintf(stderr, "  %" PRIu64 ":%02" PRIu64 " left", left / 60, left % 60);
+        if (left < 3600) fprintf(stderr, "  %" PRIu64 ":%02" PRIu64 " left", left / 60, left % 60);
+        else fprintf(stderr, "  %" PRIu64 " h %02" PRIu64 " min left", left / 3600, left / 60 % 60);
     }
 }
 

@@ -5,6 +5,7 @@
  *   main                one article a picture; the browser lays out only those in sight (content-visibility) */
 #include "cli/job.h"
 
+#include "cli/common.h"
 #include "cli/json.h"
 #include "cli/output.h"
 
@@ -125,6 +126,7 @@ static blip2_status each_record(report *r, record_fn *fn, bool *found, blip2_err
         const b2_place *place = &r->shelf->places[i];
         b2_record record;
         if (place->offset == 0) continue;
+        if (b2_signals_pending(NULL)) return b2_fail(err, BLIP2_CANCELLED, "interrupted");
         B2_TRY(b2_journal_read(&r->shelf->journals[place->journal], place->offset, &record, err));
         const blip2_status status = fn(r, &record, found, err);
         b2_record_free(&record);

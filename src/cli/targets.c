@@ -80,17 +80,9 @@ static blip2_status check_target(const b2_inputs *inputs, const char *path, bool
 
 /* ---- both -------------------------------------------------------------------------------------------------------------------- */
 
-static bool are_same_name(const char *a, const char *b) {
-    char *absolute_a = b2_path_absolute(a), *absolute_b = b2_path_absolute(b);
-    const bool are_same = absolute_a != NULL && absolute_b != NULL && strcmp(absolute_a, absolute_b) == 0;
-    free(absolute_a);
-    free(absolute_b);
-    return are_same;
-}
-
 blip2_status b2_targets_check(const b2_inputs *inputs, const b2_job_options *o, blip2_error *err) {
     const bool gives_table_back = inputs->has_csv && o->spec.has_format && o->spec.format == B2_FORMAT_CSV;
-    if (o->output_path != NULL && o->report_path != NULL && are_same_name(o->output_path, o->report_path))
+    if (o->output_path != NULL && o->report_path != NULL && b2_path_is_same(o->output_path, o->report_path))
         return b2_fail(err, BLIP2_ARGUMENT, "%s: is named by both -o and --report", o->output_path);
     if (o->output_path != NULL) B2_TRY(check_target(inputs, o->output_path, gives_table_back, err));
     return o->report_path != NULL ? check_target(inputs, o->report_path, false, err) : BLIP2_OK;

@@ -1,10 +1,14 @@
 /* test_job.c: the parts of a job that need no model: journals, shards, sidecars' names, paths, matched words. */
+#include "base/clock.h"
+#include "cli/common.h"
 #include "cli/files.h"
 #include "cli/job.h"
 #include "cli/json.h"
+#include "cli/progress.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,11 +290,76 @@ static void test_python_s_lower(void **state) {
     free(origin);
 }
 
+/* ---- what is printed ------------------------------------------------------------------------------------------------------ */
+
+/* A progress that began so many seconds ago says its line into a file. */
+static char *progress_line(uint64_t done, uint64_t total, int64_t seconds) {
+    char *path = in_work("stderr"), *text = NULL;
+    size_t n = 0;
+    fflush(stderr);
+    const int kept = dup(STDERR_FILENO), file = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    dup2(file, STDERR_FILENO);
+    b2_progress p;
+    b2_progress_start(&p, "pictures", total, false);
+    p.is_terminal = false;
+    p.start_ns = b2_clock_ns() - seconds * 1000000000;
+    p.last_ns = p.start_ns;
+    b2_progress_update(&p, done, 3);
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept), close(file);
+    assert_int_equal(b2_read_whole(path, &text, &n, NULL), BLIP2_OK);
+    free(path);
+    return text;
+}
+
+static void test_progress_lines(void **state) {
+    (void)state;
+    char *soon = progress_line(100, 200, 100), *late = progress_line(100, 1000000, 100), *first = progress_line(1, 200, 29);
+    assert_string_equal(soon, "blip2: 100/200 pictures  1.00/s  3 failed  1:40 left\n");
+    assert_string_equal(late, "blip2: 100/1000000 pictures  1.00/s  3 failed  277 h 45 min left\n");
+    assert_string_equal(first, ""); /* a line every 30 s */
+    free(soon), free(late), free(first);
+}
+
+/* ---- signals, which stay: the last test ------------------------------------------------------------------------------------- */
+
+/* Building the output of a million records takes long enough to be asked to end: the journal stays, no half output does. */
+static void test_a_signal_while_the_output_is_built(void **state) {
+    (void)state;
+    char *path = in_work("late.part"), *output = in_work("late.jsonl");
+    json_t *h = header();
+    b2_journal j;
+    b2_place places[3] = {0};
+    b2_record r = hard_record(1);
+    size_t n_twice = 0;
+    blip2_error err;
+    static const b2_ask asks[2] = {{0}, {.question = "why?"}};
+    const b2_style style = {.format = B2_FORMAT_JSONL, .asks = asks, .n_asks = 2};
+    assert_int_equal(b2_journal_create(path, h, &j, &err), BLIP2_OK);
+    assert_int_equal(b2_journal_append(&j, &r, &err), BLIP2_OK);
+    j.n_bytes = j.n_header;
+    assert_int_equal(b2_journal_scan(&j, 0, places, 3, &n_twice, &err), BLIP2_OK);
+    const b2_shelf shelf = {&j, 1, places, 3};
+    assert_int_equal(b2_write_output(&shelf, &style, output, &err), BLIP2_OK);
+    unlink(output);
+    b2_signals_install();
+    raise(SIGTERM);
+    assert_int_equal(b2_write_output(&shelf, &style, output, &err), BLIP2_CANCELLED);
+    assert_int_equal(b2_write_report(&shelf, &style, output, &err), BLIP2_CANCELLED);
+    assert_int_equal(access(output, F_OK), -1);
+    b2_record_free(&r);
+    b2_journal_close(&j);
+    json_decref(h);
+    free(path), free(output);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_record_survives_the_journal), cmocka_unit_test(test_torn_at_every_byte), cmocka_unit_test(test_files_that_are_no_journal),
         cmocka_unit_test(test_names_of_sidecars), cmocka_unit_test(test_paths_from_a_file), cmocka_unit_test(test_shards), cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_words_of_captions), cmocka_unit_test(test_python_s_lower),
+        cmocka_unit_test(test_words_of_captions), cmocka_unit_test(test_python_s_lower), cmocka_unit_test(test_progress_lines),
+        cmocka_unit_test(test_a_signal_while_the_output_is_built),
     };
     return cmocka_run_group_tests(tests, make_work, remove_work);
 }
