@@ -222,6 +222,18 @@ void b2_inputs_free(b2_inputs *inputs) {
     *inputs = (b2_inputs){0};
 }
 
+uint64_t b2_inputs_bytes(const b2_inputs *inputs) {
+    enum { BLOCK_BYTES = 16 }; /* of malloc, for each path */
+    uint64_t bytes = inputs->capacity * sizeof *inputs->paths;
+    for (size_t i = 0; i < inputs->n; i++) bytes += strlen(inputs->paths[i]) + BLOCK_BYTES;
+    for (size_t i = 0; inputs->lines != NULL && i < inputs->n; i++) bytes += inputs->lines[i].len + sizeof *inputs->lines;
+    if (!inputs->has_csv) return bytes;
+    const b2_csv *csv = &inputs->csv;
+    const size_t n_cells = csv->row_start[csv->n_rows];
+    const b2_text last = n_cells > 0 ? csv->cells[n_cells - 1] : (b2_text){csv->bytes, 0};
+    return bytes + (uint64_t)(last.data + last.len - csv->bytes) + n_cells * sizeof *csv->cells + csv->n_rows * sizeof *csv->row_start;
+}
+
 /* ---- what a path means ------------------------------------------------------------------------------------------------ */
 
 /* The path, or the path with slashes for backslashes, below folder (NULL: as it is), when it exists. */

@@ -32,6 +32,9 @@ void b2_inputs_free(b2_inputs *inputs);
 /* Does a name end as those of pictures do? */
 bool b2_looks_like_picture(const char *name);
 
+/* What the list takes in memory, about. */
+uint64_t b2_inputs_bytes(const b2_inputs *inputs);
+
 /* The path to open, from malloc. A relative path begins at base_folder or, without one, in the working folder or beside the
  * list, wherever it exists; backslashes become slashes where the path as written does not exist. */
 char *b2_inputs_resolve(const b2_inputs *inputs, const char *path);

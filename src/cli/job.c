@@ -52,6 +52,12 @@ static size_t choose_workers(const job *j, int n_threads) {
 
 /* ---- before the first picture ------------------------------------------------------------------------------------------------ */
 
+/* Beside the sessions: the list with its journal's index, and the pictures that are ready or being read. */
+static uint64_t measure_rest(const job *j, const blip2_model_info *info) {
+    const uint64_t picture = 3 * (uint64_t)info->image_size * info->image_size * sizeof(float), n_ahead = 2 * j->work.batch * j->n_workers;
+    return b2_inputs_bytes(j->inputs) + j->inputs->n * (sizeof *j->plan.todo + sizeof *j->plan.places) + n_ahead * picture;
+}
+
 /* Said beforehand: what the job will take. */
 static void say_size(const job *j, const blip2_session_options *options) {
     blip2_model_info info = {.struct_bytes = sizeof info};
@@ -61,8 +67,9 @@ static void say_size(const job *j, const blip2_session_options *options) {
     char done[64] = "", workers[64] = "";
     if (j->plan.n_todo < j->plan.n_mine) snprintf(done, sizeof done, " of %zu (the others are done)", j->plan.n_mine);
     if (j->n_workers > 1) snprintf(workers, sizeof workers, "%zu workers of ", j->n_workers);
+    const uint64_t own_bytes = memory.total * j->n_workers + measure_rest(j, &info);
     b2_say("%zu%s pictures in batches of %zu, %s%d threads; %.0f MB of own memory beside the mapped %.2f GB", j->plan.n_todo, done, j->work.batch,
-           workers, options->n_threads, (double)(memory.total * j->n_workers) * 1e-6, (double)info.file_bytes * 1e-9);
+           workers, options->n_threads, (double)own_bytes * 1e-6, (double)info.file_bytes * 1e-9);
 }
 
 static void say_setup(const job *j) {
