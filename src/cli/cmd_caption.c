@@ -25,9 +25,9 @@ enum {
     {OPT_FILES_FROM, 0, "files-from", "FILE", "read paths from FILE, one a line; - is stdin"},                             \
     {OPT_NUL, '0', "null", NULL, "the paths of --files-from end with NUL bytes"},                                          \
     {OPT_RECURSIVE, 'r', "recursive", NULL, "folders with all that is below them"},                                        \
-    {OPT_CSV, 0, "csv", "FILE", "read paths from a column of a CSV file"},                                                 \
+    {OPT_CSV, 0, "csv", "FILE", "read paths from a column of a CSV file; - is stdin"},                                                 \
     {OPT_COLUMN, 0, "image-column", "NAME|N", "which column of --csv: its header or number (default 1)"},                  \
-    {OPT_JSONL, 0, "jsonl", "FILE", "read paths from a file of JSON lines"},                                               \
+    {OPT_JSONL, 0, "jsonl", "FILE", "read paths from a file of JSON lines; - is stdin"},                                               \
     {OPT_IMAGE_KEY, 0, "image-key", "KEY", "which member of --jsonl (default: image)"},                                    \
     {OPT_BASE_DIR, 0, "base-dir", "DIR", "relative paths begin there (default: here, else beside the list)"},              \
     {OPT_SIDECAR, 0, "sidecar", NULL, "each text in a file beside its picture: dog.jpg -> dog.txt"},                       \
@@ -36,10 +36,10 @@ enum {
     {OPT_OUT_DIR, 0, "out-dir", "DIR", "sidecars below DIR, in the pictures' folders"},                                    \
     {OPT_REPORT, 0, "report", "FILE.html", "a page with thumbnails and answers, readable anywhere"},                       \
     {OPT_MATCH, 0, "match", "LISTS", "columns with the words found: colors,textures,patterns,materials or all"},           \
-    {OPT_WORDS, 0, "words", "[NAME=]FILE", "another list of words, one a line; again for more"},                           \
+    {OPT_WORDS, 0, "words", "[NAME=]FILE", "another list of words, one a line; again for more (data/words/README.md)"},                           \
     {OPT_MATCH_MODE, 0, "match-mode", "MODE", "word (default) or substring"},                                              \
     {OPT_RESUME, 0, "resume", NULL, "go on where the same command was interrupted (needs -o)"},                            \
-    {OPT_RETRY, 0, "retry-failed", NULL, "with --resume: once more those that failed, of an unfinished job or of a shard"},                                    \
+    {OPT_RETRY, 0, "retry-failed", NULL, "with --resume: once more those that failed, of an unfinished job or of a shard"}, \
     {OPT_TIME_LIMIT, 0, "time-limit", "TIME", "stop in time, exit 75: 55m, 1h30m, 3600s"},                                 \
     {OPT_SHARD, 0, "shard", "I/N|auto", "only pictures whose index mod N is I; auto: from Slurm, OpenMPI or PMI"},         \
     {OPT_NEW_TOKENS, 'n', "max-new-tokens", "N", "at most so many tokens an answer (default 20)"},                         \

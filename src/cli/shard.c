@@ -27,9 +27,11 @@ static bool find_array(b2_shard *shard) {
     return true;
 }
 
+/* The batch script itself has a SLURM_PROCID, 0, and the job's SLURM_NTASKS: who forgets srun there would do one part and leave
+ * the others. Only what srun starts has SLURM_STEP_NUM_TASKS. */
 static bool find_rank(b2_shard *shard) {
     static const char *const names[][2] = {
-        {"SLURM_PROCID", "SLURM_NTASKS"}, {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"}, {"PMI_RANK", "PMI_SIZE"}};
+        {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"}, {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"}, {"PMI_RANK", "PMI_SIZE"}};
     for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
         if (read_number(names[k][0], &shard->i) && read_number(names[k][1], &shard->n)) return true;
     return false;
@@ -42,7 +44,7 @@ static blip2_status find_shard(b2_shard *shard, blip2_error *err) {
     else if (has_array) *shard = array;
     else if (has_rank) *shard = rank;
     else
-        return b2_fail(err, BLIP2_ARGUMENT, "--shard auto: none of SLURM_ARRAY_TASK_ID, SLURM_PROCID, OMPI_COMM_WORLD_RANK, PMI_RANK is set; "
+        return b2_fail(err, BLIP2_ARGUMENT, "--shard auto: none of SLURM_ARRAY_TASK_ID, SLURM_STEP_NUM_TASKS (srun), OMPI_COMM_WORLD_RANK, PMI_RANK is set; "
                                             "--shard i/n says which part this is");
     if (shard->n > 0 && shard->i < shard->n) return BLIP2_OK;
     return b2_fail(err, BLIP2_ARGUMENT, "--shard auto: the environment says part %zu of %zu (an array with gaps? --shard i/n says it)", shard->i, shard->n);

@@ -9,7 +9,7 @@ typedef struct b2_shard {
 } b2_shard;
 
 /* "i/n" with 0 <= i < n, or "auto": from the first of these that is set
- *   SLURM_ARRAY_TASK_ID with _MIN, _STEP, _COUNT    SLURM_PROCID, SLURM_NTASKS (more than 1 task)
+ *   SLURM_ARRAY_TASK_ID with _MIN, _STEP, _COUNT    SLURM_PROCID, SLURM_STEP_NUM_TASKS (srun; more than 1 task)
  *   OMPI_COMM_WORLD_RANK, _SIZE                     PMI_RANK, PMI_SIZE
  * An array of several tasks a step counts both: i = array place * tasks + task.
  * Errors: BLIP2_ARGUMENT, with what was found. */
