@@ -237,6 +237,9 @@ static int end_early(const job *j, const blip2_error *err) {
     else b2_say("%s after %zu of %zu pictures", signal_code != B2_EXIT_OK ? "interrupted" : "the time limit came", n_safe, j->plan.n_mine);
     if (j->plan.journal.fd >= 0 && !(keeps && n_safe > 0)) unlink(j->plan.part_path); /* nothing to go on from */
     if (keeps && n_safe > 0) b2_say("%zu records are safe in %s; the same command with --resume goes on from there", n_safe, j->plan.part_path);
+    const b2_sidecar_options *sidecar = &j->options->sidecar;
+    if (!keeps && sidecar->is_wanted && sidecar->existing == B2_EXISTING_SKIP && n_safe > j->sink.n_failed)
+        b2_say("%zu pictures have their sidecars; the same command goes on with the others", n_safe - j->sink.n_failed);
     if (is_stopped) return signal_code != B2_EXIT_OK ? signal_code : B2_EXIT_RESUMABLE;
     return err->status == BLIP2_MEMORY ? B2_EXIT_MEMORY : B2_EXIT_FILES;
 }
