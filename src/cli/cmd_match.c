@@ -3,6 +3,7 @@
 
 #include "cli/common.h"
 #include "cli/csv.h"
+#include "cli/files.h"
 #include "cli/json.h"
 #include "cli/output.h"
 #include "cli/record.h"
@@ -33,7 +34,6 @@ typedef struct match_job {
     b2_matches matches;
     size_t n_rows_with_words;
 } match_job;
-
 
 static bool take_option(b2_args *args, int id, const char *value, match_job *j, int *code) {
     blip2_error err;
@@ -72,6 +72,8 @@ static int parse(int argc, char **argv, match_job *j) {
     }
     if (j->csv_path == NULL) return b2_fail_usage(argv[0], "no table: --csv FILE");
     if (j->column == NULL) return b2_fail_usage(argv[0], "no text column: --column NAME, or its number");
+    if (j->is_jsonl && j->output_path != NULL && b2_path_is_same(j->output_path, j->csv_path))
+        return b2_fail_usage(argv[0], "%s: is the table itself, its other columns would be lost: choose another name for the output", j->csv_path);
     return B2_EXIT_OK;
 }
 

@@ -17,7 +17,7 @@ blip2_status b2_output_open(b2_output *o, const char *path, blip2_error *err) {
     *o = (b2_output){.file = stdout, .path = path};
     if (path == NULL) return BLIP2_OK;
     struct stat st;
-    const bool in_place = stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+    const bool exists = stat(path, &st) == 0, in_place = exists && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
     if (!in_place) {
         o->new_path = malloc(strlen(path) + sizeof ".new");
         if (o->new_path == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for a file name");
@@ -25,6 +25,7 @@ blip2_status b2_output_open(b2_output *o, const char *path, blip2_error *err) {
     }
     o->file = fopen(in_place ? path : o->new_path, "wb");
     if (o->file != NULL) {
+        if (exists && !in_place) fchmod(fileno(o->file), st.st_mode & 0777); /* who could read it still can, and no one else */
         b2_signals_set_cleanup(o->new_path);
         return BLIP2_OK;
     }

@@ -44,6 +44,13 @@ const char *b2_record_status(const b2_record *record) {
     return b2_outcome_name(worst);
 }
 
+const char *b2_record_why(const b2_record *record) {
+    if (record->error != NULL) return record->error;
+    for (size_t i = 0; !record->is_skipped && i < record->n_answers; i++)
+        if (record->answers[i].outcome == BLIP2_OUTCOME_ERROR) return "the logits are not finite numbers";
+    return "";
+}
+
 static bool has_answers(const b2_record *record) { return record->error == NULL && !record->is_skipped; }
 
 const char *b2_style_column(const b2_style *style, size_t i) {
@@ -134,7 +141,7 @@ static bool write_answer(const b2_style *style, const b2_record *record, size_t 
     if (ask->question != NULL) write_member("question", ask->question, out);
     write_member(ask->question != NULL ? "answer" : "caption", a->text, out);
     write_member("status", b2_outcome_name(a->outcome), out);
-    if (a->outcome == BLIP2_OUTCOME_ERROR) write_member("error", "the logits are not finite numbers", out);
+    if (a->outcome == BLIP2_OUTCOME_ERROR) write_member("error", b2_record_why(record), out);
     if (record->rotated) fputs(",\"rotated\":true", out);
     if (style->words != NULL && !write_matches(style, a->text, out)) return false;
     if (a->tokens != NULL) write_tokens(a, out);
@@ -227,7 +234,7 @@ static bool write_csv(const b2_style *style, const b2_record *record, FILE *out)
         if (style->words != NULL) done = each_match_column(style, text, write_match_cell, out) && done;
     }
     b2_csv_write_value(b2_record_status(record), true, out);
-    b2_csv_write_value(record->error != NULL ? record->error : "", true, out);
+    b2_csv_write_value(b2_record_why(record), true, out);
     putc('\n', out);
     return done;
 }

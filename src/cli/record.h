@@ -45,6 +45,8 @@ void b2_record_free(b2_record *record);
 
 /* "error", "skipped", "empty", "echo", "truncated" or "ok": the first that fits any answer. */
 const char *b2_record_status(const b2_record *record);
+/* The sentence of a record whose status is "error"; "" otherwise. */
+const char *b2_record_why(const b2_record *record);
 const char *b2_outcome_name(blip2_outcome outcome);
 
 /* How records are written. */

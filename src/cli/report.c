@@ -205,9 +205,9 @@ static blip2_status write_card(report *r, const b2_record *record, bool *found, 
     fputs("\">", r->out);
     write_picture(r, record);
     fputs("<div>\n", r->out);
-    if (record->error != NULL) {
+    if (b2_record_why(record)[0] != '\0') {
         fputs("<p class=why>", r->out);
-        write_string(record->error, r->out);
+        write_string(b2_record_why(record), r->out);
         fputs("</p>\n", r->out);
     }
     for (size_t i = 0; i < record->n_answers; i++) {

@@ -71,7 +71,7 @@ static void say_failure(b2_sink *s, const b2_record *record) {
     const bool is_seen = s->options->spec.has_format && (format == B2_FORMAT_JSONL || format == B2_FORMAT_CSV);
     if (is_seen && (s->plan->streams || s->plan->final_path != NULL)) return;
     b2_progress_clear(&s->progress);
-    b2_say("%s", record->error != NULL ? record->error : "the model's numbers were not finite");
+    b2_say("%s%s%s", record->error == NULL ? record->path : "", record->error == NULL ? ": " : "", b2_record_why(record));
 }
 
 static blip2_status write_record(b2_sink *s, b2_record *record, blip2_error *err) {

@@ -290,6 +290,27 @@ static void test_python_s_lower(void **state) {
     free(origin);
 }
 
+/* Numbers that are not finite: the sentence stands in every format that has a place for it. */
+static void test_a_record_without_numbers(void **state) {
+    (void)state;
+    b2_record r = {.index = 0, .path = strdup("a.png"), .n_answers = 1, .answers = calloc(1, sizeof *r.answers)};
+    r.answers[0] = (b2_answer){.text = strdup(""), .outcome = BLIP2_OUTCOME_ERROR};
+    static const b2_ask ask = {0};
+    b2_style style = {.format = B2_FORMAT_CSV, .asks = &ask, .n_asks = 1};
+    static const char *const expected[] = {"a.png,,error,the logits are not finite numbers\n",
+                                           "{\"v\":1,\"index\":0,\"path\":\"a.png\",\"caption\":\"\",\"status\":\"error\",\"error\":\"the logits are not finite numbers\"}\n"};
+    for (int i = 0; i < 2; i++, style.format = B2_FORMAT_JSONL) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *out = open_memstream(&text, &n);
+        assert_true(b2_record_write(&style, &r, out));
+        fclose(out);
+        assert_string_equal(text, expected[i]);
+        free(text);
+    }
+    b2_record_free(&r);
+}
+
 /* ---- what is printed ------------------------------------------------------------------------------------------------------ */
 
 /* A progress that began so many seconds ago says its line into a file. */
@@ -358,7 +379,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_record_survives_the_journal), cmocka_unit_test(test_torn_at_every_byte), cmocka_unit_test(test_files_that_are_no_journal),
         cmocka_unit_test(test_names_of_sidecars), cmocka_unit_test(test_paths_from_a_file), cmocka_unit_test(test_shards), cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_words_of_captions), cmocka_unit_test(test_python_s_lower), cmocka_unit_test(test_progress_lines),
+        cmocka_unit_test(test_words_of_captions), cmocka_unit_test(test_python_s_lower), cmocka_unit_test(test_a_record_without_numbers), cmocka_unit_test(test_progress_lines),
         cmocka_unit_test(test_a_signal_while_the_output_is_built),
     };
     return cmocka_run_group_tests(tests, make_work, remove_work);
