@@ -268,7 +268,7 @@ int b2_job_run(const b2_inputs *inputs, const b2_job_options *options) {
     if (code == B2_EXIT_OK && j->plan.is_finished) b2_say("%s is there already: nothing to do (delete it to do it again)", j->plan.final_path);
     else if (code == B2_EXIT_OK) code = run_list(j);
     else if (j->plan.is_new) unlink(j->plan.part_path); /* nothing was done */
-    if (!b2_reader_stop(j->work.reader)) return code; /* a picture is still being read: the end of the program frees all */
+    if (!b2_reader_stop(j->work.reader)) _exit(code); /* it hangs in a picture and still looks at the list: nothing can be freed */
     for (size_t k = 0; k < j->n_workers; k++) b2_worker_free(j->workers[k]);
     b2_sink_close(&j->sink);
     b2_plan_free(&j->plan);
