@@ -227,7 +227,8 @@ static const char *find_conflict(const parsed *p) {
     if (job->spec.n_asks == 0) return "no question: blip2 ask \"QUESTION\" IMAGE..., or -q QUESTION";
     if (has_sidecar_options && !job->sidecar.is_wanted) return "--ext, --existing and --out-dir need --sidecar";
     if (job->sidecar.extension != NULL && b2_sidecar_is_picture(job->sidecar.extension)) return "--ext: sidecars that end as pictures do would overwrite pictures";
-    if (job->is_resumed && job->output_path == NULL) return "--resume needs -o FILE: what went to stdout cannot be continued";
+    const bool has_journal = job->output_path != NULL || (job->sidecar.is_wanted && job->report_path != NULL);
+    if (job->is_resumed && !has_journal) return "--resume needs -o FILE: what went to stdout cannot be continued";
     if (job->retries_failed && !job->is_resumed) return "--retry-failed needs --resume";
     if (job->spec.format == B2_FORMAT_IMAGEFOLDER && job->output_path == NULL) return "--format imagefolder needs -o FOLDER/metadata.jsonl";
     if (p->inputs.has_stdin_picture && job->sidecar.is_wanted) return "a picture on stdin has no place for a sidecar";
@@ -271,21 +272,13 @@ static void complete_asks(bool is_ask, parsed *p) {
     }
 }
 
-/* Ctrl-C while a list comes in through a pipe is no failure of the list. */
-static int fail_list(const blip2_error *err) {
-    const int signal_code = b2_signals_exit_code();
-    if (signal_code == B2_EXIT_OK) return b2_fail_with(err, B2_EXIT_FILES);
-    b2_say("interrupted before the first picture");
-    return signal_code;
-}
-
 static int run(const char *command, bool is_ask, parsed *p) {
     blip2_error err;
     complete_asks(is_ask, p);
     if (collect_inputs(p, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     const char *conflict = find_conflict(p);
     if (conflict != NULL) return b2_fail_usage(command, "%s", conflict);
-    if (collect_lists(p, &err) != BLIP2_OK) return fail_list(&err);
+    if (collect_lists(p, &err) != BLIP2_OK) return b2_fail_input(&err);
     if (p->inputs.n == 0) {
         b2_say("%s%sno pictures found", p->inputs.list_path != NULL ? p->inputs.list_path : "", p->inputs.list_path != NULL ? ": " : "");
         return B2_EXIT_FILES;

@@ -110,6 +110,7 @@ static blip2_status match_rows(match_job *j, size_t column, FILE *out, blip2_err
         putc('\n', out);
     }
     for (size_t row = 1; row < j->csv.n_rows; row++) {
+        if (b2_signals_pending(NULL)) return b2_fail(err, BLIP2_CANCELLED, "interrupted after %zu of %zu rows", row - 1, j->csv.n_rows - 1);
         char *text = b2_csv_value(b2_csv_cell(&j->csv, row, column));
         blip2_status status = text != NULL ? b2_match_text(&j->words, j->mode, text, &j->matches, err) : b2_fail(err, BLIP2_MEMORY, "no memory for a cell");
         if (status == BLIP2_OK) status = write_row(j, row, text, out, err);
@@ -124,7 +125,7 @@ static int run(match_job *j) {
     size_t column = 0;
     if (j->lists == NULL && j->words.n_categories == 0) j->lists = "all";
     if (j->lists != NULL && b2_words_add_builtin(&j->words, j->lists, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_USAGE);
-    if (b2_csv_load(j->csv_path, &j->csv, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    if (b2_csv_load(j->csv_path, &j->csv, &err) != BLIP2_OK) return b2_fail_input(&err);
     if (b2_csv_find_column(&j->csv, j->column, &column, &err) != BLIP2_OK) {
         b2_error_prefix(&err, "%s", j->csv_path);
         return b2_fail_with(&err, B2_EXIT_FILES);
@@ -134,7 +135,7 @@ static int run(match_job *j) {
     blip2_status status = match_rows(j, column, output.file, &err);
     if (status == BLIP2_OK) status = b2_output_commit(&output, &err);
     else b2_output_abandon(&output);
-    if (status != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    if (status != BLIP2_OK) return b2_fail_with(&err, status == BLIP2_CANCELLED ? b2_signals_exit_code() : B2_EXIT_FILES);
     b2_say("%zu rows, %zu with words", j->csv.n_rows - 1, j->n_rows_with_words);
     return B2_EXIT_OK;
 }

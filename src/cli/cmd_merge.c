@@ -154,8 +154,7 @@ static int run(merge_job *j) {
                             .output_path = j->output_path != NULL ? j->output_path : "."};
     status = b2_write_output(&shelf, &style, j->output_path, &err);
     if (status == BLIP2_OK && j->report_path != NULL) status = b2_write_report(&shelf, &style, j->report_path, &err);
-    if (status == BLIP2_CANCELLED) return b2_signals_exit_code();
-    if (status != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    if (status != BLIP2_OK) return b2_fail_with(&err, status == BLIP2_CANCELLED ? b2_signals_exit_code() : B2_EXIT_FILES);
     b2_say("%zu pictures: %zu done, %zu failed, %zu missing, %zu twice", j->n, j->n - n_failed - j->n_missing, n_failed, j->n_missing, j->n_twice);
     return n_failed > 0 || j->n_missing > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;
 }

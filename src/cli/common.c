@@ -23,6 +23,13 @@ int b2_fail_with(const blip2_error *err, int exit_code) {
     return err->status == BLIP2_ARGUMENT ? B2_EXIT_USAGE : exit_code;
 }
 
+int b2_fail_input(const blip2_error *err) {
+    const int signal_code = b2_signals_exit_code();
+    if (signal_code == B2_EXIT_OK) return b2_fail_with(err, B2_EXIT_FILES);
+    b2_say("interrupted before anything was done");
+    return signal_code;
+}
+
 int b2_fail_usage(const char *command, const char *format, ...) {
     va_list args;
     va_start(args, format);

@@ -23,6 +23,10 @@ void b2_say(const char *format, ...) B2_PRINTF(1, 2);
 /* Says the sentence of err and returns the exit code: memory 5, a wrong argument 2, otherwise the one given. */
 int b2_fail_with(const blip2_error *err, int exit_code);
 
+/* The same of a list or table that could not be read, exit code 4; after Ctrl-C or SIGTERM, which break off a read from a pipe,
+ * that is what is said, and the signal's exit code. */
+int b2_fail_input(const blip2_error *err);
+
 /* Says "blip2 COMMAND: sentence" and where help is; returns 2. */
 int b2_fail_usage(const char *command, const char *format, ...) B2_PRINTF(2, 3);
 
