@@ -34,6 +34,8 @@ typedef struct merge_job {
     b2_words words;
 } merge_job;
 
+static bool is_shard_itself(const char *target, const char *shard) { return target != NULL && b2_path_is_same(target, shard); }
+
 static int parse(int argc, char **argv, merge_job *j) {
     b2_args args = {.options = options, .argc = argc, .argv = argv, .at = 1};
     const char *value = NULL;
@@ -50,7 +52,7 @@ static int parse(int argc, char **argv, merge_job *j) {
     }
     if (j->n_paths == 0) return b2_fail_usage(argv[0], "no shards: blip2 merge OUT.*-of-* -o OUT");
     for (size_t k = 0; k < j->n_paths; k++)
-        if ((j->output_path != NULL && b2_path_is_same(j->output_path, j->paths[k])) || (j->report_path != NULL && b2_path_is_same(j->report_path, j->paths[k])))
+        if (is_shard_itself(j->output_path, j->paths[k]) || is_shard_itself(j->report_path, j->paths[k]))
             return b2_fail_usage(argv[0], "%s: is a shard, it would be overwritten: choose another name for the output", j->paths[k]);
     return B2_EXIT_OK;
 }

@@ -1,6 +1,7 @@
 /* job.h: a list of pictures in, one record for each out, in the order of the list.
  *
  *   spec     what decides the bytes of a record; written into the journal, so that a job is continued as it was begun
+ *   targets  nothing that is read is written over
  *   plan     which pictures are to be done: the shard's, less those that the journal has
  *   reader   decodes ahead, on threads of its own
  *   worker   one session; takes batches, sees, says, hands its records in

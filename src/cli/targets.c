@@ -19,11 +19,15 @@ static bool ends_in_name(const char *path, const char *name) {
     return n_path == n_name || path[n_path - n_name - 1] == '/' || path[n_path - n_name - 1] == '\\';
 }
 
+static const char *name_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
 /* Outputs replace a name of a folder, so the names decide, not what links lead to. */
 static bool is_same_file(const char *target, const struct stat *target_st, const char *other) {
     struct stat st;
-    const char *slash = strrchr(target, '/');
-    return ends_in_name(other, slash != NULL ? slash + 1 : target) && stat(other, &st) == 0 && st.st_dev == target_st->st_dev && st.st_ino == target_st->st_ino;
+    return ends_in_name(other, name_of(target)) && stat(other, &st) == 0 && st.st_dev == target_st->st_dev && st.st_ino == target_st->st_ino;
 }
 
 bool b2_targets_is_list(const b2_inputs *inputs, const char *path) {
@@ -40,13 +44,13 @@ static bool is_model(const char *path) {
 }
 
 static blip2_status check_pictures(const b2_inputs *inputs, const char *target, const struct stat *st, blip2_error *err) {
-    const char *slash = strrchr(target, '/'), *name = slash != NULL ? slash + 1 : target;
     for (size_t i = 0; i < inputs->n; i++) {
-        if (!ends_in_name(inputs->paths[i], name)) continue;
+        if (!ends_in_name(inputs->paths[i], name_of(target))) continue;
         char *path = b2_inputs_resolve(inputs, inputs->paths[i]);
         const bool is_same = path != NULL && is_same_file(target, st, path);
         free(path);
-        if (is_same) return b2_fail(err, BLIP2_ARGUMENT, "%s: is a picture of the list, it would be overwritten: choose another name for the output", target);
+        if (is_same)
+            return b2_fail(err, BLIP2_ARGUMENT, "%s: is a picture of the list, it would be overwritten: choose another name for the output", target);
     }
     return BLIP2_OK;
 }
@@ -71,7 +75,8 @@ static blip2_status check_target(const b2_inputs *inputs, const char *path, bool
     const bool exists = stat(path, &st) == 0;
     if (exists && S_ISDIR(st.st_mode)) return b2_fail(err, BLIP2_IO, "%s: is a folder, expected the name of a file", path);
     if (exists && !S_ISREG(st.st_mode)) return BLIP2_OK; /* a pipe or a device takes what comes */
-    if (exists && is_model(path)) return b2_fail(err, BLIP2_ARGUMENT, "%s: is a model, it would be overwritten: choose another name for the output", path);
+    if (exists && is_model(path))
+        return b2_fail(err, BLIP2_ARGUMENT, "%s: is a model, it would be overwritten: choose another name for the output", path);
     if (exists && !may_be_list && b2_targets_is_list(inputs, path))
         return b2_fail(err, BLIP2_ARGUMENT, "%s: is the list itself, it would be overwritten: choose another name for the output", path);
     if (exists) B2_TRY(check_pictures(inputs, path, &st, err));

@@ -64,6 +64,16 @@ began=$(date +%s); kill -TERM $pid; wait $pid; code=$?
 [ $code = 75 ] && [ $(($(date +%s) - began)) -le 10 ] && job -o term.jsonl --resume && cmp -s whole.jsonl term.jsonl
 check $? "SIGTERM: exit 75 within 10 s, resumed: equal bytes"
 
+# ---- the bar, on a terminal -----------------------------------------------------------------------------------------------------
+if command -v script >/dev/null; then
+    script -qec '"$BLIP2" caption -m demo.gguf --files-from list -o bar.txt --time-limit 2s' /dev/null >bar.log </dev/null
+    code=$?
+    [ $code = 75 ] || [ $code = 0 ] && tr '\r' '\n' <bar.log | grep -Eq '\[#*\.+\] [0-9]+/768 pictures  [0-9.]+/s  [0-9]+:[0-9][0-9] left'
+    check $? "a terminal sees a bar: count, rate, time left"
+else
+    skip "a bar on a terminal" "script is missing"
+fi
+
 # ---- the demo's own list -------------------------------------------------------------------------------------------------------
 cp "$root/data/demo/demo.csv" .
 "$BLIP2" caption -m demo.gguf --quiet --csv demo.csv --format csv --match colors,textures -o demo_inference.csv
