@@ -226,6 +226,7 @@ static const char *find_conflict(const parsed *p) {
     const bool has_sidecar_options = job->sidecar.extension != NULL || job->sidecar.out_folder != NULL || job->sidecar.existing != B2_EXISTING_SKIP;
     if (job->spec.n_asks == 0) return "no question: blip2 ask \"QUESTION\" IMAGE..., or -q QUESTION";
     if (has_sidecar_options && !job->sidecar.is_wanted) return "--ext, --existing and --out-dir need --sidecar";
+    if (job->sidecar.extension != NULL && !b2_sidecar_is_ending(job->sidecar.extension)) return "--ext: expected an ending like .txt";
     if (job->sidecar.extension != NULL && b2_sidecar_is_picture(job->sidecar.extension))
         return "--ext: sidecars that end as pictures do would overwrite pictures";
     const bool has_journal = job->output_path != NULL || (job->sidecar.is_wanted && job->report_path != NULL);

@@ -62,7 +62,7 @@ static void read_one(const b2_reader *r, size_t i, slot *out) {
         return;
     }
     if (path[0] == '\0') {
-        b2_fail(&out->error, BLIP2_ARGUMENT, "the path is empty");
+        b2_fail(&out->error, BLIP2_ARGUMENT, "picture %zu of the list has an empty path", r->todo[i] + 1);
         return;
     }
     char *resolved = b2_inputs_resolve(r->inputs, path);

@@ -17,6 +17,10 @@ bool b2_existing_from_name(const char *name, b2_existing *existing) {
     return false;
 }
 
+bool b2_sidecar_is_ending(const char *extension) {
+    return extension[extension[0] == '.'] != '\0' && strchr(extension, '/') == NULL;
+}
+
 bool b2_sidecar_is_picture(const char *extension) {
     char name[16];
     if (strlen(extension) > sizeof name - 3) return false;

@@ -20,7 +20,8 @@ bool b2_existing_from_name(const char *name, b2_existing *existing);
  * those steps. */
 char *b2_sidecar_path(const b2_sidecar_options *options, const b2_inputs *inputs, const char *picture);
 
-/* With or without its dot. */
+/* An extension, with or without its dot: can it end a name, and would that be a picture's? */
+bool b2_sidecar_is_ending(const char *extension);
 bool b2_sidecar_is_picture(const char *extension);
 
 /* Finds two pictures of one list whose texts would overwrite each other, and folders that take no files.
