@@ -9,7 +9,7 @@
 #   expected lines, to the end of the file          (absent: stdout must be empty; "stdout~" regular expressions instead)
 #
 # In the folder: demo.gguf (the demo's model, int8), images/ (its pictures), demo.csv, model/ (its checkpoint). On the PATH:
-# blip2, and interrupt (interrupt.sh). TAP; BLIP2 names the program; UPDATE=1 writes stdout as it is into the cases.
+# blip2, interrupt and armed (interrupt.sh, armed.sh). TAP; BLIP2 names the program; UPDATE=1 writes stdout as it is into the cases.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cases=${CASES:-$root/tests/cli/cases}
@@ -19,7 +19,7 @@ unset BLIP2_MODEL OMP_NUM_THREADS SLURM_CPUS_PER_TASK HF_HOME HF_HUB_CACHE
 export LC_ALL=C.UTF-8
 
 prepare() {
-    mkdir "$work/bin" "$work/common" && ln -s "$BLIP2" "$work/bin/blip2" && cp "$root/tests/cli/interrupt.sh" "$work/bin/interrupt"
+    mkdir "$work/bin" "$work/common" && ln -s "$BLIP2" "$work/bin/blip2" && cp "$root/tests/cli/interrupt.sh" "$work/bin/interrupt" && cp "$root/tests/cli/armed.sh" "$work/bin/armed"
     PATH=$work/bin:$PATH
     "$BLIP2" convert "$root/data/demo/model" -o "$work/common/demo.gguf" --quiet || exit 1
     ln -s "$root/data/demo/images" "$root/data/demo/demo.csv" "$root/data/demo/model" "$work/common/"
