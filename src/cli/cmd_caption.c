@@ -21,7 +21,7 @@ enum {
     {OPT_NAME, 0, "column", "NAME", "names the column of the prompt or question before it"},                              \
     {OPT_MODEL, 'm', "model", "FILE", "the converted model (else $BLIP2_MODEL, else the only *.gguf here)"},              \
     {OPT_OUTPUT, 'o', "output", "FILE", "write there, whole or not at all (default: stdout)"},                             \
-    {OPT_FORMAT, 0, "format", "FORMAT", "text, jsonl, csv, tsv, or imagefolder (a metadata.jsonl)"},                       \
+    {OPT_FORMAT, 0, "format", "FORMAT", "text, jsonl, csv, tsv, or imagefolder (a metadata.jsonl); default: what -o FILE ends in, else text"},                       \
     {OPT_FILES_FROM, 0, "files-from", "FILE", "read paths from FILE, one a line; - is stdin"},                             \
     {OPT_NUL, '0', "null", NULL, "the paths of --files-from end with NUL bytes"},                                          \
     {OPT_RECURSIVE, 'r', "recursive", NULL, "folders with all that is below them"},                                        \
@@ -274,12 +274,24 @@ static void complete_asks(bool is_ask, parsed *p) {
     }
 }
 
+/* Without --format the name of the output says what it is: who writes captions.csv wants a table. */
+static void choose_format(b2_job_options *job) {
+    const char *ending = job->output_path != NULL ? strrchr(job->output_path, '.') : NULL;
+    static const b2_format named[] = {B2_FORMAT_CSV, B2_FORMAT_TSV, B2_FORMAT_JSONL};
+    for (size_t i = 0; ending != NULL && !job->spec.has_format && i < sizeof named / sizeof named[0]; i++) {
+        if (strcmp(ending + 1, b2_format_name(named[i])) != 0) continue;
+        job->spec.format = named[i];
+        job->spec.has_format = true;
+    }
+}
+
 static int run(const char *command, bool is_ask, parsed *p) {
     blip2_error err;
     complete_asks(is_ask, p);
     if (collect_inputs(p, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     const char *conflict = find_conflict(p);
     if (conflict != NULL) return b2_fail_usage(command, "%s", conflict);
+    choose_format(&p->job);
     if (collect_lists(p, &err) != BLIP2_OK) return b2_fail_input(&err);
     if (p->inputs.n == 0) {
         b2_say("%s%sno pictures found", p->inputs.list_path != NULL ? p->inputs.list_path : "", p->inputs.list_path != NULL ? ": " : "");
