@@ -11,7 +11,11 @@
 #include <stdint.h>
 #endif
 
-/* Units are handed out one at a time: they are cut large enough (at least a few microseconds) that this costs nothing.
+/* Each thread has a range of the units for its own, the first units being thread 0's and so on, and takes them one at a
+ * time: they are cut large enough (at least a few microseconds) that this costs nothing. Whoever is done with his own
+ * takes from the others. So a thread meets the same rows in every region of a pass, and finds them in its own caches: on
+ * a CPU of several chips (EPYC, Ryzen 9) a line that another chip wrote comes three times as late as from memory's own
+ * cache, and with units dealt out in turns the ViT took 370 ms on two threads of two chips, 300 on two of one.
  *
  * A region is over when all units are done, not when all threads have looked: a helper that the system did not run in
  * time is not missed, and one that it took away holds up one unit. Waiting threads spin for the gap between two regions of
@@ -22,13 +26,21 @@
  * Nobody sleeps through news: who sleeps says so (n_sleeping, caller_sleeps) and looks again; who has news publishes it and
  * then asks whether somebody sleeps. That holds only if "publish, then ask" keeps its order, so the publishing is always a
  * read-modify-write: qemu 7.2 lets a load-acquire overtake a store-release on an x86 host, and both sides slept. */
+#ifndef _OPENMP
+typedef struct range {
+    _Alignas(128) _Atomic uint64_t ticket; /* the region's number << 32 | units that nobody has taken */
+    size_t end;                            /* stable while one of its units is not done */
+} range;
+#endif
+
 struct b2_team {
     int n_threads;
 #ifndef _OPENMP
     b2_unit_fn *fn; /* of the region under way: stable while one of its units is not done */
     void *context;
     size_t n_units;
-    _Atomic uint64_t ticket;  /* the region's number << 32 | units that nobody has taken */
+    struct range *ranges;     /* of each thread */
+    uint32_t region;          /* its number */
     _Atomic size_t n_done;
     _Atomic int n_sleeping;   /* helpers */
     _Atomic bool caller_sleeps, quit;
@@ -83,31 +95,43 @@ static void relax(void) {
 
 static uint32_t units_left(uint64_t ticket) { return (uint32_t)ticket; }
 
-/* Takes units of whatever region is under way until none is left. */
-static void take_units(b2_team *team, int thread) {
-    size_t n_mine = 0, n_units = 0;
-    uint64_t ticket = atomic_load(&team->ticket);
+/* Takes units of one range until none is left; returns how many. */
+static size_t take_range(b2_team *team, range *from, int thread) {
+    size_t n = 0;
+    uint64_t ticket = atomic_load(&from->ticket);
     while (units_left(ticket) > 0) {
-        if (!atomic_compare_exchange_weak(&team->ticket, &ticket, ticket - 1)) continue;
-        n_units = team->n_units; /* ours until our unit is done */
-        team->fn(team->context, n_units - units_left(ticket), thread);
-        n_mine++;
-        ticket = atomic_load(&team->ticket);
+        if (!atomic_compare_exchange_weak(&from->ticket, &ticket, ticket - 1)) continue;
+        team->fn(team->context, from->end - units_left(ticket), thread);
+        n++;
+        ticket = atomic_load(&from->ticket);
     }
-    if (n_mine == 0 || atomic_fetch_add(&team->n_done, n_mine) + n_mine < n_units || !atomic_load(&team->caller_sleeps)) return;
+    return n;
+}
+
+/* Takes units of whatever region is under way, its own first, until none is left. */
+static void take_units(b2_team *team, int thread) {
+    size_t n_mine = 0;
+    for (int i = 0; i < team->n_threads; i++)
+        n_mine += take_range(team, &team->ranges[(thread + i) % team->n_threads], thread);
+    if (n_mine == 0) return;
+    const size_t n_units = team->n_units; /* ours until our units are counted */
+    if (atomic_fetch_add(&team->n_done, n_mine) + n_mine < n_units || !atomic_load(&team->caller_sleeps)) return;
     pthread_mutex_lock(&team->mutex);
     pthread_cond_signal(&team->done);
     pthread_mutex_unlock(&team->mutex);
 }
 
-static bool has_work(b2_team *team) { return units_left(atomic_load(&team->ticket)) > 0 || atomic_load(&team->quit); }
+/* Helpers look at their own range only: if it is empty, others are at work. */
+static bool has_work(b2_team *team, int thread) {
+    return units_left(atomic_load(&team->ranges[thread].ticket)) > 0 || atomic_load(&team->quit);
+}
 
-static void wait_for_work(b2_team *team) {
+static void wait_for_work(b2_team *team, int thread) {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++, relax())
-        if (has_work(team)) return;
+        if (has_work(team, thread)) return;
     pthread_mutex_lock(&team->mutex);
     atomic_fetch_add(&team->n_sleeping, 1);
-    while (!has_work(team)) pthread_cond_wait(&team->wake, &team->mutex);
+    while (!has_work(team, thread)) pthread_cond_wait(&team->wake, &team->mutex);
     atomic_fetch_sub(&team->n_sleeping, 1);
     pthread_mutex_unlock(&team->mutex);
 }
@@ -131,7 +155,7 @@ static void *helper_main(void *argument) {
     const helper_start start = *(helper_start *)argument;
     free(argument);
     while (!atomic_load(&start.team->quit)) {
-        wait_for_work(start.team);
+        wait_for_work(start.team, start.thread);
         take_units(start.team, start.thread);
     }
     return NULL;
@@ -151,14 +175,17 @@ b2_team *b2_team_create(int n_threads) {
     if (team == NULL) return NULL;
     team->n_threads = clamp_threads(n_threads);
     team->threads = calloc((size_t)team->n_threads, sizeof *team->threads);
+    team->ranges = aligned_alloc(_Alignof(range), (size_t)team->n_threads * sizeof *team->ranges);
+    for (int i = 0; team->ranges != NULL && i < team->n_threads; i++) atomic_init(&team->ranges[i].ticket, 0);
     pthread_mutex_init(&team->mutex, NULL);
     pthread_cond_init(&team->wake, NULL);
     pthread_cond_init(&team->done, NULL);
-    while (team->threads != NULL && team->n_started < team->n_threads - 1) {
+    const bool has_memory = team->threads != NULL && team->ranges != NULL;
+    while (has_memory && team->n_started < team->n_threads - 1) {
         if (!start_helper(team, team->n_started + 1)) break;
         team->n_started++;
     }
-    if (team->threads != NULL && team->n_started == team->n_threads - 1) return team;
+    if (has_memory && team->n_started == team->n_threads - 1) return team;
     b2_team_free(team);
     return NULL;
 }
@@ -173,6 +200,7 @@ void b2_team_free(b2_team *team) {
     pthread_cond_destroy(&team->done);
     pthread_cond_destroy(&team->wake);
     pthread_mutex_destroy(&team->mutex);
+    free(team->ranges);
     free(team->threads);
     free(team);
 }
@@ -186,8 +214,13 @@ void b2_parallel_for(b2_team *team, size_t n_units, b2_unit_fn *fn, void *contex
     team->context = context;
     team->n_units = n_units;
     atomic_store(&team->n_done, 0);
-    const uint64_t region = (atomic_load(&team->ticket) >> 32) + 1;
-    atomic_exchange(&team->ticket, region << 32 | n_units);
+    team->region++;
+    const size_t n_threads = (size_t)team->n_threads;
+    for (size_t i = 0; i < n_threads; i++) {
+        const size_t first = n_units * i / n_threads;
+        team->ranges[i].end = n_units * (i + 1) / n_threads;
+        atomic_exchange(&team->ranges[i].ticket, (uint64_t)team->region << 32 | (team->ranges[i].end - first));
+    }
     if (atomic_load(&team->n_sleeping) > 0) {
         pthread_mutex_lock(&team->mutex);
         pthread_cond_broadcast(&team->wake);

@@ -53,7 +53,7 @@ static void gemm_i8_unit(void *context, size_t unit, int thread) {
     const b2_matrix *w = job->w;
     const b2_ops *ops = job->ops;
     const size_t strip = unit % job->n_strips, first = unit / job->n_strips * job->rows_per_block;
-    const size_t next_strip = (strip + (size_t)b2_team_threads(ops->team)) % job->n_strips, stride = w->n_in_padded;
+    const size_t next_strip = (strip + 1) % job->n_strips, stride = w->n_in_padded;
     const b2_quantised_rows rows = {
         .hi = ops->plane_hi + first * stride,
         .lo = w->planes == 2 ? ops->plane_lo + first * stride : NULL,
@@ -88,14 +88,22 @@ static size_t choose_rows_per_block(size_t n_rows, size_t n_strips, size_t n_thr
     return (n_rows + n_blocks - 1) / n_blocks;
 }
 
-static void linear_i8(linear_job *job) {
-    const size_t n_threads = (size_t)b2_team_threads(job->ops->team);
+static void quantise_rows(linear_job *job) {
     b2_parallel_for(job->ops->team, (job->n_rows + QUANTISE_ROWS_PER_UNIT - 1) / QUANTISE_ROWS_PER_UNIT,
                     quantise_unit, job);
+}
+
+static void multiply_rows(linear_job *job) {
+    const size_t n_threads = (size_t)b2_team_threads(job->ops->team);
     job->n_strips = (job->w->n_out + B2_GEMM_STRIP - 1) / B2_GEMM_STRIP;
     job->rows_per_block = choose_rows_per_block(job->n_rows, job->n_strips, n_threads);
     const size_t n_blocks = (job->n_rows + job->rows_per_block - 1) / job->rows_per_block;
     b2_parallel_for(job->ops->team, job->n_strips * n_blocks, gemm_i8_unit, job);
+}
+
+void b2_ops_multiply_again(b2_ops *ops, const b2_matrix *w, size_t n_rows, b2_epilogue epilogue, float *out) {
+    linear_job job = {.ops = ops, .w = w, .out = out, .n_rows = n_rows, .epilogue = epilogue};
+    multiply_rows(&job);
 }
 
 /* ---- f32, f16 ------------------------------------------------------------------------------------------------ */
@@ -163,7 +171,8 @@ void b2_ops_linear(b2_ops *ops, const b2_matrix *w, const float *x, size_t n_gro
     };
     if (job.n_rows == 0) return;
     if (w->dtype == B2_DTYPE_I8) {
-        linear_i8(&job);
+        quantise_rows(&job);
+        multiply_rows(&job);
     } else if (rows_per_group == 1) {
         b2_parallel_for(ops->team, (w->n_out + DOT_OUTPUTS - 1) / DOT_OUTPUTS, dot_unit, &job);
     } else {

@@ -1,13 +1,13 @@
 /* bench_kernels.h: how fast the verbs of blip2-opt-2.7b run beside what the machine can do in the same seconds.
  *
  * Products: whole b2_ops_linear calls (quantising and epilogue included) on weights that come from memory: copies
- * beyond any cache take turns. Each line quotes the probe measured right before it. */
+ * beyond any cache take turns. Each line quotes the probe measured right before it; its last column is the product alone. */
 #ifndef B2_TESTS_BENCH_KERNELS_H
 #define B2_TESTS_BENCH_KERNELS_H
 
 #include "base/clock.h"
 #include "base/cpu.h"
-#include "kernels/ops.h"
+#include "kernels/ops_internal.h"
 #include "kernels/probe.h"
 #include "tests/kernels/guarded.h"
 
@@ -78,7 +78,8 @@ static const uint8_t *next_stretch(bench_state *s, size_t n_bytes) {
     return stretch;
 }
 
-static void bench_product(bench_state *s, const product *p, double *seconds, double *probe) {
+/* alone: without quantising and epilogue, which are no products */
+static void bench_product(bench_state *s, const product *p, bool alone, double *seconds, double *probe) {
     const size_t n_values = p->n_in * p->n_out;
     uint64_t seed = 1;
     for (size_t i = 0; i < p->n_rows * p->n_in; i++)
@@ -95,7 +96,8 @@ static void bench_product(bench_state *s, const product *p, double *seconds, dou
             const b2_matrix w = {.dtype = B2_DTYPE_I8, .n_out = p->n_out, .n_in = p->n_in, .n_in_padded = p->n_in,
                                  .panel = p->panel, .group = 128, .planes = p->planes, .values = values,
                                  .scales = s->scales + (values - s->pool) / 128};
-            b2_ops_linear(&s->ops, &w, s->x, 1, p->n_rows, p->epilogue, s->out);
+            if (alone) b2_ops_multiply_again(&s->ops, &w, p->n_rows, B2_EPILOGUE_STORE, s->out);
+            else b2_ops_linear(&s->ops, &w, s->x, 1, p->n_rows, p->epilogue, s->out);
         }
         times[r] = (double)(b2_clock_ns() - start_ns) * 1e-9 / n_calls;
     }
@@ -105,27 +107,31 @@ static void bench_product(bench_state *s, const product *p, double *seconds, dou
 
 /* phase NULL: all */
 static void bench_products(bench_state *s, const char *phase) {
-    printf("%-8s %-16s %5s %6s %6s  %9s %9s %7s  %8s %7s\n", "phase", "product", "rows", "n_in", "n_out", "ms", "GOP/s",
-           "probe", "GB/s", "memory");
-    double total = 0.0, ops_total = 0.0, ceiling = 0.0, bytes_total = 0.0;
+    printf("%-8s %-16s %5s %6s %6s  %9s %9s %7s  %8s %7s  %9s\n", "phase", "product", "rows", "n_in", "n_out", "ms",
+           "GOP/s", "probe", "GB/s", "memory", "alone ms");
+    double total = 0.0, ops_total = 0.0, ceiling = 0.0, bytes_total = 0.0, alone_total = 0.0, alone_ceiling = 0.0;
     for (size_t i = 0; i < N_PRODUCTS; i++) {
         const product *p = &products[i];
-        double seconds, probe;
+        double seconds, probe, alone, alone_probe;
         if (phase != NULL && strcmp(phase, p->phase) != 0) continue;
         const double gbs = b2_probe_read_gbs(s->ops.team, s->pool, BENCH_POOL_BYTES, &s->checksum);
-        bench_product(s, p, &seconds, &probe);
+        bench_product(s, p, false, &seconds, &probe);
+        bench_product(s, p, true, &alone, &alone_probe);
         const double values = (double)p->n_in * (double)p->n_out, n = (double)p->count;
         const double ops = 2.0 * values * (double)p->n_rows * p->planes, n_bytes = values * (1.0 + 2.0 / 128);
-        printf("%-8s %-16s %5zu %6zu %6zu  %9.3f %9.0f %6.0f%%  %8.1f %6.0f%%\n", p->phase, p->name, p->n_rows, p->n_in,
+        printf("%-8s %-16s %5zu %6zu %6zu  %9.3f %9.0f %6.0f%%  %8.1f %6.0f%%  %9.3f\n", p->phase, p->name, p->n_rows, p->n_in,
                p->n_out, seconds * 1e3, ops / seconds * 1e-9, probe > 0 ? 100 * ops / seconds * 1e-9 / probe : 0.0,
-               n_bytes / seconds * 1e-9, 100 * n_bytes / seconds * 1e-9 / gbs);
+               n_bytes / seconds * 1e-9, 100 * n_bytes / seconds * 1e-9 / gbs, alone * 1e3);
+        alone_total += alone * n, alone_ceiling += ops * n / (alone_probe > 0 ? alone_probe : 1.0) * 1e-9;
         total += seconds * n, ops_total += ops * n, bytes_total += n_bytes * n;
         ceiling += ops * n / (probe > 0 ? probe : 1.0) * 1e-9;
         if (i + 1 == N_PRODUCTS || strcmp(products[i + 1].phase, p->phase) != 0) {
             printf("%-8s %-16s %25.1f ms %9.0f %6.0f%%  %8.1f          (probe %.0f GOP/s, reading %.1f GB/s)\n", p->phase,
                    "all", total * 1e3, ops_total / total * 1e-9, 100 * ceiling / total, bytes_total / total * 1e-9, probe,
                    gbs);
-            total = ops_total = ceiling = bytes_total = 0.0;
+            printf("%-8s %-16s %25.1f ms %16.0f%%\n", p->phase, "products alone", alone_total * 1e3,
+                   100 * alone_ceiling / alone_total);
+            total = ops_total = ceiling = bytes_total = alone_total = alone_ceiling = 0.0;
         }
         fflush(stdout);
     }
@@ -238,8 +244,9 @@ static int bench_kernels(const char *isa_name, int n_threads, const char *phase)
     printf("%s, %d threads; one thread: dot %.0f GOP/s, fma %.0f GFLOP/s; all: dot %.0f, fma %.0f\n", s.ops.isa.name,
            b2_team_threads(s.ops.team), b2_probe_dot_gops(one, s.ops.isa.name), b2_probe_fma_gflops(one, s.ops.isa.name),
            b2_probe_dot_gops(s.ops.team, s.ops.isa.name), b2_probe_fma_gflops(s.ops.team, s.ops.isa.name));
-    bench_products(&s, phase);
-    if (phase == NULL) bench_verbs(&s);
+    const bool only_verbs = phase != NULL && strcmp(phase, "verbs") == 0;
+    if (!only_verbs) bench_products(&s, phase);
+    if (phase == NULL || only_verbs) bench_verbs(&s);
     b2_team_free(one);
     b2_team_free(s.ops.team);
     b2_arena_free(&s.arena);

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,33 @@ static void test_every_unit_runs_once(void **state) {
     b2_team_free(team);
 }
 
+/* The first unit of one thread's range waits for all others to be done: those behind it in its range are for the rest. */
+typedef struct blocking {
+    atomic_size_t n_done;
+    size_t n_units, blocker;
+} blocking;
+
+static void blocking_unit(void *context, size_t unit, int thread) {
+    (void)thread;
+    blocking *b = context;
+    while (unit == b->blocker && atomic_load(&b->n_done) < b->n_units - 1) sched_yield();
+    atomic_fetch_add(&b->n_done, 1);
+}
+
+static void test_nobody_waits_for_a_busy_thread(void **state) {
+    (void)state;
+    for (int n_threads = 2; n_threads <= 5; n_threads++) {
+        b2_team *team = b2_team_create(n_threads);
+        assert_non_null(team);
+        for (size_t owner = 0; owner < (size_t)n_threads; owner++) {
+            blocking b = {.n_units = 100, .blocker = 100 * owner / (size_t)n_threads};
+            b2_parallel_for(team, b.n_units, blocking_unit, &b);
+            assert_int_equal(atomic_load(&b.n_done), b.n_units);
+        }
+        b2_team_free(team);
+    }
+}
+
 static void test_mapfile(void **state) {
     (void)state;
     char path[] = "/tmp/blip2_test_XXXXXX";
@@ -141,6 +169,7 @@ int main(void) {
         cmocka_unit_test(test_error_is_one_line_of_valid_utf8),
         cmocka_unit_test(test_arena_measures_what_it_places),
         cmocka_unit_test(test_every_unit_runs_once),
+        cmocka_unit_test(test_nobody_waits_for_a_busy_thread),
         cmocka_unit_test(test_mapfile),
         cmocka_unit_test(test_machine),
     };
