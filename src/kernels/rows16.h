@@ -4,6 +4,7 @@
 #define B2_ROWS16_H
 
 #include "kernels/body.h"
+#include "quant/group.h"
 
 /* ---- functions of numbers --------------------------------------------------------------------------------------- */
 
@@ -139,10 +140,10 @@ static float sum_exp_row16(const float *x, size_t n, float shift) {
 
 /* ---- quantising ---------------------------------------------------------------------------------------------------- */
 
-/* Sixteen numbers as integers t = hi, or 128 hi + lo; returns t. Zeros behind the end of a row become zeros. */
-INLINE v16i quantise16(v16 x, v16 inverse, const int limit, int8_t *hi, int8_t *lo) {
-    v16i t = v16_round(v16_mul(x, inverse));
-    t = v16i_min(v16i_max(t, v16i_set(-limit)), v16i_set(limit));
+/* Sixteen numbers as integers t = hi, or 128 hi + lo; returns t. The definition clamps t to the limit; |x| <= m and two
+ * roundings of 2^-24 leave |x| (limit / m) below limit + 1/2, so there is nothing to clamp. */
+INLINE v16i quantise16(v16 x, v16 inverse, int8_t *hi, int8_t *lo) {
+    const v16i t = v16_round(v16_mul(x, inverse));
     if (lo == NULL) {
         v16i_store_i8(hi, t);
         return t;
@@ -153,13 +154,17 @@ INLINE v16i quantise16(v16 x, v16 inverse, const int limit, int8_t *hi, int8_t *
     return t;
 }
 
-INLINE int32_t quantise_all(const float *x, size_t n, size_t group, float inverse, const int limit, int8_t *hi,
-                            int8_t *lo) {
+/* n = group, but for the last group of a row: zeros behind its end become zeros */
+INLINE int32_t quantise_all(const float *x, size_t n, size_t group, float inverse, int8_t *hi, int8_t *lo) {
     const v16 inverses = v16_set(inverse);
     v16i sum = v16i_set(0);
-    for (size_t i = 0; i < group; i += 16) {
-        const v16 next = i + 16 <= n ? v16_load(x + i) : v16_load_first(x + (i < n ? i : 0), i < n ? n - i : 0);
-        sum = v16i_add(sum, quantise16(next, inverses, limit, hi + i, lo == NULL ? NULL : lo + i));
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        sum = v16i_add(sum, quantise16(v16_load(x + i), inverses, hi + i, lo == NULL ? NULL : lo + i));
+    for (; i < group; i += 16) {
+        const size_t n_left = i < n ? n - i : 0;
+        const v16 last = v16_load_first(n_left > 0 ? x + i : x, n_left);
+        sum = v16i_add(sum, quantise16(last, inverses, hi + i, lo == NULL ? NULL : lo + i));
     }
     return v16i_fold_sum(sum);
 }
@@ -173,30 +178,37 @@ INLINE uint32_t max_magnitude16(const float *x, size_t n) {
     return (uint32_t)v16i_fold_max(max);
 }
 
+INLINE void quantise_group16(const float *x, size_t n, size_t group, int8_t *hi, int8_t *lo, float *scale,
+                             int32_t *sum) {
+    const uint32_t magnitude = max_magnitude16(x, n);
+    const float m = b2_f32_from_bits(magnitude), limit = lo == NULL ? 127.0f : 16256.0f;
+    if (is_silent(magnitude) || is_not_finite(magnitude)) {
+        memset(hi, 0, group);
+        if (lo != NULL) memset(lo, 0, group);
+        *scale = is_silent(magnitude) ? 0.0f : b2_f32_from_bits(0x7FC00000u);
+        *sum = 0;
+        return;
+    }
+    *scale = m / limit;
+    *sum = quantise_all(x, n, group, limit / m, hi, lo);
+}
+
+/* The usual case, whole groups of 128 in one plane or two, is compiled for itself: no tails, loops of known length. */
 static void quantise_row16(const float *x, size_t n, size_t n_padded, size_t group, int8_t *hi, int8_t *lo,
                            float *scale, int32_t *sum) {
     if (group % 16 != 0) {
         quantise_row(x, n, n_padded, group, hi, lo, scale, sum);
         return;
     }
-    for (size_t k = 0; k < n_padded; k += group, hi += group, scale++, sum++) {
+    enum { LEN = B2_GROUP_LEN };
+    size_t k = 0;
+    if (group == LEN && lo == NULL)
+        for (; k + LEN <= n; k += LEN) quantise_group16(x + k, LEN, LEN, hi + k, NULL, scale++, sum++);
+    else if (group == LEN)
+        for (; k + LEN <= n; k += LEN) quantise_group16(x + k, LEN, LEN, hi + k, lo + k, scale++, sum++);
+    for (; k < n_padded; k += group) {
         const size_t len = k >= n ? 0 : n - k < group ? n - k : group;
-        const float *from = x + (len > 0 ? k : 0);
-        const uint32_t magnitude = max_magnitude16(from, len);
-        const float m = b2_f32_from_bits(magnitude);
-        if (is_silent(magnitude) || is_not_finite(magnitude)) {
-            memset(hi, 0, group);
-            if (lo != NULL) memset(lo, 0, group);
-            *scale = is_silent(magnitude) ? 0.0f : b2_f32_from_bits(0x7FC00000u);
-            *sum = 0;
-        } else if (lo == NULL) {
-            *scale = m / 127.0f;
-            *sum = quantise_all(from, len, group, 127.0f / m, 127, hi, NULL);
-        } else {
-            *scale = m / 16256.0f;
-            *sum = quantise_all(from, len, group, 16256.0f / m, 16256, hi, lo);
-        }
-        if (lo != NULL) lo += group;
+        quantise_group16(len > 0 ? x + k : x, len, group, hi + k, lo == NULL ? NULL : lo + k, scale++, sum++);
     }
 }
 

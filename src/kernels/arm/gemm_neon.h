@@ -9,8 +9,8 @@
 
 enum { QUADS = 4, QUAD_BYTES = 16 };
 
-/* A set defines, before it includes this: ROWS; quad_sum, a sum of four outputs; quad_clear, quad_add (which takes in
- * 4 inputs for each of the 4) and quad_total. */
+/* A set defines, before it includes this: ROWS of a tile and STREAM_ROWS (gemm_stream.h); quad_sum, a sum of four outputs;
+ * quad_clear, quad_add (which takes in 4 inputs for each of the 4), quad_join (a takes in b) and quad_total. */
 
 #define BROADCAST_INPUTS(four) vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t *)(const void *)(four)))
 
@@ -84,8 +84,63 @@ static void run(const gemm_tile *t, size_t n_rows, bool from_file) {
     run_all_rows(t, n_rows, 0xFFFFFFFFu);
 }
 
+/* ---- few rows: the words of gemm_stream.h -------------------------------------------------------------------------- */
+
+enum { STREAM_MOST_ROWS = 4, STREAM_CHAINS = 2 };
+
+typedef int8_t stream_input;
+typedef struct stream_line {
+    int8x16_t quads[QUADS];
+} stream_line;
+typedef struct stream_sum {
+    quad_sum hi[QUADS], lo[QUADS];
+} stream_sum;
+
+INLINE stream_line stream_load(const int8_t *line) {
+    stream_line weights;
+    UNROLL
+    for (int j = 0; j < QUADS; j++) weights.quads[j] = vld1q_s8(line + j * QUAD_BYTES);
+    return weights;
+}
+INLINE stream_sum stream_zero(void) {
+    stream_sum sum;
+    UNROLL
+    for (int j = 0; j < QUADS; j++) quad_clear(&sum.hi[j]), quad_clear(&sum.lo[j]);
+    return sum;
+}
+INLINE void stream_add(stream_sum *sum, stream_line weights, const int8_t *hi, const int8_t *lo, const int n_planes) {
+    const int8x16_t inputs_hi = BROADCAST_INPUTS(hi);
+    UNROLL
+    for (int j = 0; j < QUADS; j++) quad_add(&sum->hi[j], weights.quads[j], inputs_hi);
+    if (n_planes == 1) return;
+    const int8x16_t inputs_lo = BROADCAST_INPUTS(lo);
+    UNROLL
+    for (int j = 0; j < QUADS; j++) quad_add(&sum->lo[j], weights.quads[j], inputs_lo);
+}
+INLINE stream_sum stream_join(stream_sum a, stream_sum b) {
+    UNROLL
+    for (int j = 0; j < QUADS; j++) quad_join(&a.hi[j], &b.hi[j]), quad_join(&a.lo[j], &b.lo[j]);
+    return a;
+}
+INLINE v16i stream_total(stream_sum sum, const int n_planes, int32_t row_sum) {
+    (void)row_sum; /* signed times signed: there is nothing to take back */
+    v16i total;
+    UNROLL
+    for (int j = 0; j < QUADS; j++) {
+        const int32x4_t hi = quad_total(&sum.hi[j]);
+        total.q[j] = n_planes == 2 ? join_planes(hi, quad_total(&sum.lo[j])) : hi;
+    }
+    return total;
+}
+
+#include "kernels/gemm_stream.h"
+
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
                     void *scratch) {
+    if (is_stream(rows, w)) {
+        stream_strip(rows, rows->hi, rows->lo, w, out, y);
+        return;
+    }
     if (walk_live(rows, w, out, y, scratch, 1, run_all_rows)) return;
     walk_strip(rows, w, out, y, scratch, 1, 1, run);
 }

@@ -5,7 +5,7 @@
 
 #include "kernels/attend16.h"
 
-enum { ROWS = 2 }; /* two registers a sum: 16 accumulators, 4 registers of weights, inputs and products, of 32 */
+enum { ROWS = 2, STREAM_ROWS = 1 }; /* two registers a sum: 16 accumulators, 4 registers of weights, inputs and products, of 32 */
 
 typedef struct quad_sum {
     int32x4_t low, high; /* two partial sums of each output: outputs 0 and 1, outputs 2 and 3 */
@@ -15,6 +15,10 @@ INLINE void quad_clear(quad_sum *s) { s->low = s->high = vdupq_n_s32(0); }
 INLINE void quad_add(quad_sum *s, int8x16_t weights, int8x16_t inputs) {
     s->low = vpadalq_s16(s->low, vmull_s8(vget_low_s8(weights), vget_low_s8(inputs)));
     s->high = vpadalq_s16(s->high, vmull_high_s8(weights, inputs));
+}
+INLINE void quad_join(quad_sum *a, const quad_sum *b) {
+    a->low = vaddq_s32(a->low, b->low);
+    a->high = vaddq_s32(a->high, b->high);
 }
 INLINE int32x4_t quad_total(const quad_sum *s) { return vpaddq_s32(s->low, s->high); }
 

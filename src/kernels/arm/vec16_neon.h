@@ -53,6 +53,9 @@ INLINE v16 v16_first(v16 v, v16 w, size_t n) {
 /* sixteen f16 */
 INLINE v16 v16_load_f16(const uint16_t *x) { V16_EACH(v16, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(x + 4 * i)))); }
 
+INLINE v16 v16_load_bf16(const uint16_t *x) { V16_EACH(v16, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x + 4 * i), 16))); }
+INLINE v16 v16_from_integers(v16i v) { V16_EACH(v16, vcvtq_f32_s32(v.q[i])); }
+
 INLINE v16 v16_add(v16 v, v16 w) { V16_EACH(v16, vaddq_f32(v.q[i], w.q[i])); }
 INLINE v16 v16_sub(v16 v, v16 w) { V16_EACH(v16, vsubq_f32(v.q[i], w.q[i])); }
 INLINE v16 v16_mul(v16 v, v16 w) { V16_EACH(v16, vmulq_f32(v.q[i], w.q[i])); }

@@ -29,6 +29,17 @@ INLINE __m256i widen(const int8_t *sixteen) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)sixteen));
 }
 
+/* n inputs, both planes in one */
+INLINE void widen_row(const int8_t *hi, const int8_t *lo, size_t n, int16_t *out) {
+    size_t k = 0;
+    for (; k + 16 <= n; k += 16) {
+        __m256i wide = widen(hi + k);
+        if (lo != NULL) wide = _mm256_add_epi16(_mm256_slli_epi16(wide, 7), widen(lo + k));
+        _mm256_storeu_si256((__m256i *)(void *)(out + k), wide);
+    }
+    for (; k < n; k++) out[k] = (int16_t)(lo == NULL ? hi[k] : 128 * hi[k] + lo[k]);
+}
+
 /* Meanwhile the rows of the next block are fetched: at K = 6144 all rows together are larger than most L2. */
 static void widen_rows(const gemm_tile *t, size_t n_rows) {
     int16_t *out = widened_rows(t);
@@ -38,13 +49,8 @@ static void widen_rows(const gemm_tile *t, size_t n_rows) {
             _mm_prefetch((const char *)hi + n_rows * t->stride + k, _MM_HINT_T0);
             if (lo != NULL) _mm_prefetch((const char *)lo + n_rows * t->stride + k, _MM_HINT_T0);
         }
-        size_t k = 0;
-        for (; k + 16 <= t->group; k += 16, out += 16) {
-            __m256i wide = widen(hi + k);
-            if (lo != NULL) wide = _mm256_add_epi16(_mm256_slli_epi16(wide, 7), widen(lo + k));
-            _mm256_storeu_si256((__m256i *)(void *)out, wide);
-        }
-        for (; k < t->group; k++) *out++ = (int16_t)(lo == NULL ? hi[k] : 128 * hi[k] + lo[k]);
+        widen_row(hi, lo, t->group, out);
+        out += t->group;
     }
 }
 
@@ -90,17 +96,19 @@ INLINE void add_group(const gemm_tile *t, const int n_rows, const bool from_file
     }
 }
 
+/* Eight outputs from two registers of partial sums. hadd works within halves of a register: outputs 0 1 4 5 2 3 6 7. */
+INLINE __m256i add_pairs(__m256i first, __m256i second) {
+    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, second), 0xD8);
+}
+
 /* y = fma((float)sum, s d, y), the first group onto zeros */
 INLINE void add_to_y(const gemm_tile *t, const int n_rows, __m256i sum[TILE_ROWS][QUADS]) {
     const float *scale = t->scale, *before = t->before;
     float *y = t->y;
-    const __m128i eight = _mm_loadu_si128((const __m128i *)(const void *)t->d);
-    const __m256 d = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
+    const __m256 d = load_bf16_eight(t->d);
     UNROLL
     for (int i = 0; i < n_rows; i++) {
-        /* pairs are added within halves of a register: outputs 0 1 4 5 2 3 6 7 */
-        const __m256i pairs = _mm256_hadd_epi32(sum[i][0], sum[i][1]);
-        const __m256 total = _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(pairs, 0xD8));
+        const __m256 total = _mm256_cvtepi32_ps(add_pairs(sum[i][0], sum[i][1]));
         const __m256 sd = _mm256_mul_ps(_mm256_set1_ps(*scale), d);
         _mm256_store_ps(y, _mm256_fmadd_ps(total, sd, _mm256_load_ps(before)));
         scale += t->n_groups;
@@ -171,8 +179,55 @@ static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
         else run_live_shape(&half, 2, live);
 }
 
+/* ---- few rows: the words of gemm_stream.h --------------------------------------------------------------------------
+ *
+ * All of a row is widened at the start of a strip, 128 hi + lo in one. */
+
+enum { STREAM_ROWS = 2, STREAM_MOST_ROWS = 4, STREAM_CHAINS = 1, STREAM_QUADS = COLUMN_OUTPUTS / QUAD_OUTPUTS };
+
+typedef int16_t stream_input;
+typedef struct stream_line {
+    __m256i quads[STREAM_QUADS];
+} stream_line;
+typedef stream_line stream_sum; /* two partial sums of each output, as in the tile */
+
+INLINE stream_line stream_load(const int8_t *line) {
+    stream_line weights;
+    UNROLL
+    for (int j = 0; j < STREAM_QUADS; j++) weights.quads[j] = widen(line + j * QUAD_BYTES);
+    return weights;
+}
+INLINE stream_sum stream_zero(void) {
+    const __m256i zero = _mm256_setzero_si256();
+    return (stream_sum){{zero, zero, zero, zero}};
+}
+INLINE void stream_add(stream_sum *sum, stream_line weights, const int16_t *four, const int16_t *lo, const int n_planes) {
+    (void)lo, (void)n_planes;
+    const __m256i inputs = broadcast_inputs(four);
+    UNROLL
+    for (int j = 0; j < STREAM_QUADS; j++) dot(&sum->quads[j], weights.quads[j], inputs);
+}
+INLINE stream_sum stream_join(stream_sum a, stream_sum b) {
+    UNROLL
+    for (int j = 0; j < STREAM_QUADS; j++) a.quads[j] = _mm256_add_epi32(a.quads[j], b.quads[j]);
+    return a;
+}
+INLINE v16i stream_total(stream_sum sum, const int n_planes, int32_t row_sum) {
+    (void)n_planes, (void)row_sum;
+    return (v16i){add_pairs(sum.quads[0], sum.quads[1]), add_pairs(sum.quads[2], sum.quads[3])};
+}
+
+#include "kernels/gemm_stream.h"
+
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
                     void *scratch) {
+    const size_t n_inputs = rows->n_rows * rows->stride;
+    if (is_stream(rows, w) && n_inputs * sizeof(int16_t) <= B2_GEMM_SCRATCH_BYTES) {
+        int16_t *inputs = scratch;
+        widen_row(rows->hi, rows->lo, n_inputs, inputs);
+        stream_strip(rows, inputs, NULL, w, out, y);
+        return;
+    }
     if (walk_live(rows, w, out, y, scratch, 1, run_live)) return;
     walk_strip(rows, w, out, y, scratch, 1, BLOCK_BYTES, run_tile);
 }

@@ -67,10 +67,7 @@ INLINE void add_to_y(const gemm_tile *t, const int n_rows, const int n_columns,
     float *y = t->y;
     __m512 d[TILE_COLUMNS];
     UNROLL
-    for (int j = 0; j < n_columns; j++) {
-        const __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)(t->d + (size_t)j * t->d_column));
-        d[j] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-    }
+    for (int j = 0; j < n_columns; j++) d[j] = v16_load_bf16(t->d + (size_t)j * t->d_column);
     UNROLL
     for (int i = 0; i < n_rows; i++) {
         const __m512 s = _mm512_set1_ps(*scale);
@@ -180,8 +177,45 @@ static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
     else n_rows == 1 ? run_live_shape(t, 1, 2, live) : run_live_shape(t, 2, 2, live);
 }
 
+/* ---- few rows: the words of gemm_stream.h -------------------------------------------------------------------------- */
+
+enum { STREAM_ROWS = 8, STREAM_MOST_ROWS = 16, STREAM_CHAINS = 8 };
+
+typedef int8_t stream_input;
+typedef __m512i stream_line;
+typedef struct stream_sum {
+    __m512i hi, lo;
+} stream_sum;
+
+/* As asm: GCC 12 otherwise finds no register for it among eight rows' sums. */
+INLINE stream_line stream_load(const int8_t *line) {
+    __m512i weights;
+    __asm__("vpxord %1, %2, %0"
+            : "=v"(weights)
+            : "m"(*(const __m512i *)(const void *)line), "v"(_mm512_set1_epi8((char)0x80)));
+    return weights;
+}
+INLINE stream_sum stream_zero(void) { return (stream_sum){_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+INLINE void stream_add(stream_sum *sum, stream_line weights, const int8_t *hi, const int8_t *lo, const int n_planes) {
+    dot(&sum->hi, weights, broadcast_inputs(hi));
+    if (n_planes == 2) dot(&sum->lo, weights, broadcast_inputs(lo));
+}
+INLINE stream_sum stream_join(stream_sum a, stream_sum b) {
+    return (stream_sum){_mm512_add_epi32(a.hi, b.hi), _mm512_add_epi32(a.lo, b.lo)};
+}
+INLINE v16i stream_total(stream_sum sum, const int n_planes, int32_t row_sum) {
+    const __m512i both = n_planes == 2 ? _mm512_add_epi32(_mm512_slli_epi32(sum.hi, 7), sum.lo) : sum.hi;
+    return _mm512_add_epi32(both, _mm512_set1_epi32(-128 * row_sum));
+}
+
+#include "kernels/gemm_stream.h"
+
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
                     void *scratch) {
+    if (is_stream(rows, w)) {
+        stream_strip(rows, rows->hi, rows->lo, w, out, y);
+        return;
+    }
     if (walk_live(rows, w, out, y, scratch, TILE_COLUMNS, run_live)) return;
     if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, out, y, scratch, TILE_COLUMNS, 1, run_wide);
     else walk_strip(rows, w, out, y, scratch, 1, 1, run_narrow);

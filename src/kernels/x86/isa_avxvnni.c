@@ -157,8 +157,45 @@ static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
     else n_rows == 1 ? run_live_shape(t, 1, 2, live) : run_live_shape(t, 2, 2, live);
 }
 
+/* ---- few rows: the words of gemm_stream.h -------------------------------------------------------------------------- */
+
+enum { STREAM_ROWS = 2, STREAM_MOST_ROWS = 4, STREAM_CHAINS = 4 };
+
+typedef int8_t stream_input;
+typedef v16i stream_line;
+typedef struct stream_sum {
+    v16i hi, lo;
+} stream_sum;
+
+INLINE stream_line stream_load(const int8_t *line) {
+    return v16i_xor(v16i_load_bytes(line), v16i_set((int32_t)0x80808080u));
+}
+INLINE stream_sum stream_zero(void) { return (stream_sum){v16i_set(0), v16i_set(0)}; }
+INLINE void dot_line(v16i *sum, v16i weights, const int8_t *four) {
+    const __m256i inputs = broadcast_inputs(four);
+    dot(&sum->a, weights.a, inputs);
+    dot(&sum->b, weights.b, inputs);
+}
+INLINE void stream_add(stream_sum *sum, stream_line weights, const int8_t *hi, const int8_t *lo, const int n_planes) {
+    dot_line(&sum->hi, weights, hi);
+    if (n_planes == 2) dot_line(&sum->lo, weights, lo);
+}
+INLINE stream_sum stream_join(stream_sum v, stream_sum w) {
+    return (stream_sum){v16i_add(v.hi, w.hi), v16i_add(v.lo, w.lo)};
+}
+INLINE v16i stream_total(stream_sum sum, const int n_planes, int32_t row_sum) {
+    const v16i both = n_planes == 2 ? v16i_add(v16i_shift_left(sum.hi, 7), sum.lo) : sum.hi;
+    return v16i_add(both, v16i_set(-128 * row_sum));
+}
+
+#include "kernels/gemm_stream.h"
+
 static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
                     void *scratch) {
+    if (is_stream(rows, w)) {
+        stream_strip(rows, rows->hi, rows->lo, w, out, y);
+        return;
+    }
     if (walk_live(rows, w, out, y, scratch, 1, run_live)) return;
     walk_strip(rows, w, out, y, scratch, 1, 1, run_tile);
 }

@@ -47,6 +47,13 @@ INLINE v16 v16_load_f16(const uint16_t *x) {
                  _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + 8)))};
 }
 
+INLINE __m256 load_bf16_eight(const uint16_t *x) {
+    const __m128i eight = _mm_loadu_si128((const __m128i *)(const void *)x);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
+}
+INLINE v16 v16_load_bf16(const uint16_t *x) { return (v16){load_bf16_eight(x), load_bf16_eight(x + 8)}; }
+INLINE v16 v16_from_integers(v16i v) { return (v16){_mm256_cvtepi32_ps(v.a), _mm256_cvtepi32_ps(v.b)}; }
+
 #define V16_BINARY(name, type, op) \
     INLINE type name(type v, type w) { return (type){op(v.a, w.a), op(v.b, w.b)}; }
 V16_BINARY(v16_add, v16, _mm256_add_ps)
@@ -60,6 +67,7 @@ V16_BINARY(v16i_add, v16i, _mm256_add_epi32)
 V16_BINARY(v16i_sub, v16i, _mm256_sub_epi32)
 V16_BINARY(v16i_and, v16i, _mm256_and_si256)
 V16_BINARY(v16i_or, v16i, _mm256_or_si256)
+V16_BINARY(v16i_xor, v16i, _mm256_xor_si256)
 V16_BINARY(v16i_max, v16i, _mm256_max_epi32)
 V16_BINARY(v16i_min, v16i, _mm256_min_epi32)
 #undef V16_BINARY

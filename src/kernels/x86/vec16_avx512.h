@@ -29,6 +29,11 @@ INLINE v16 v16_load_f16(const uint16_t *x) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)x));
 }
 
+INLINE v16 v16_load_bf16(const uint16_t *x) {
+    const __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)x);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
 INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
 INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
@@ -47,6 +52,7 @@ INLINE v16i v16i_set(int32_t x) { return _mm512_set1_epi32(x); }
 INLINE v16i v16_bits(v16 a) { return _mm512_castps_si512(a); }
 INLINE v16 v16_from_bits(v16i a) { return _mm512_castsi512_ps(a); }
 INLINE v16i v16_round(v16 a) { return _mm512_cvtps_epi32(a); } /* to nearest, ties to even */
+INLINE v16 v16_from_integers(v16i a) { return _mm512_cvtepi32_ps(a); }
 INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
 INLINE v16i v16i_sub(v16i a, v16i b) { return _mm512_sub_epi32(a, b); }
 INLINE v16i v16i_or(v16i a, v16i b) { return _mm512_or_si512(a, b); }
