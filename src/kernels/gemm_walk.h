@@ -7,8 +7,8 @@
  *                             after the last pair                   bias, epilogue, out
  *
  * The first block of rows reads the weights from the file, once, and leaves them in scratch the way the dot product
- * wants them; the blocks after it read them there. Meanwhile the pair after this one is prefetched, and during the last
- * pair the first one of the panels that come next. */
+ * wants them; the blocks after it read them there. Meanwhile, line by line, they ask for the pair after this one, and
+ * during the last pair for the first one of the panels that come next. */
 #ifndef B2_GEMM_WALK_H
 #define B2_GEMM_WALK_H
 
@@ -41,6 +41,8 @@ typedef struct gemm_tile {
     float *y;              /* rows B2_GEMM_STRIP apart */
     const float *before;   /* what the products are added to: y, or zeros for the first group */
     size_t before_stride;
+    const char *ahead;     /* to ask for meanwhile: with each slot and plane what lies here, then a step on */
+    size_t ahead_step;
 } gemm_tile;
 
 /* n_rows: 1 .. TILE_ROWS. from_file: read file and fill block; otherwise read block. */
@@ -60,29 +62,29 @@ typedef void gemm_shape_fn(const gemm_tile *tile);
     {GEMM_ENTRY(1, planes), GEMM_ENTRY(2, planes), GEMM_ENTRY(3, planes),                                              \
      GEMM_ENTRY(4, planes), GEMM_ENTRY(5, planes), GEMM_ENTRY(6, planes)}
 
-/* The lines of a pair of groups, panel after panel, asked for a few at a time. */
-typedef struct line_cursor {
-    uintptr_t at; /* a number, not a pointer: the last lines asked for may lie behind the matrix */
-    size_t n_left, panel_lines, panel_skip_bytes; /* left and all in this panel; from its end to the next one's start */
-} line_cursor;
+/* The lines of a pair of groups: runs of neighbours, one for each panel. */
+typedef struct pair_lines {
+    const int8_t *at;
+    size_t n_lines, run_lines, run_step_bytes; /* all; of a run; from a run's start to the next one's */
+} pair_lines;
 
-INLINE void prefetch_lines(line_cursor *cursor, size_t n) {
-    for (; n > 0; n--) {
-        __builtin_prefetch((const void *)cursor->at, 0, 2);
-        cursor->at += LINE_BYTES;
-        if (--cursor->n_left > 0) continue;
-        cursor->n_left = cursor->panel_lines;
-        cursor->at += cursor->panel_skip_bytes;
-    }
+/* Those after a pair: further along K, or at the start of the panels that come next. */
+INLINE pair_lines lines_after(const b2_weight_panels *w, size_t k, size_t pair) {
+    const size_t next = pair + PAIR_GROUPS, first = next * w->group < k ? next * w->group : 0;
+    const size_t n_inputs = k - first < PAIR_GROUPS * w->group ? k - first : PAIR_GROUPS * w->group;
+    const int8_t *values = first > 0 || w->next == NULL ? w->values : w->next->values;
+    const size_t run_lines = n_inputs * w->panel / LINE_BYTES;
+    return (pair_lines){values + first * w->panel, w->n_panels * run_lines, run_lines, k * w->panel};
 }
 
-/* Where the lines after a pair lie: further along K, or at the start of the panels that come next. */
-INLINE line_cursor lines_after(const b2_weight_panels *w, size_t k, size_t pair) {
-    const size_t pair_inputs = PAIR_GROUPS * w->group, n_lines = pair_inputs * w->panel / LINE_BYTES;
-    const bool is_last = (pair + PAIR_GROUPS) * w->group >= k;
-    const int8_t *at = !is_last ? w->values + (pair + PAIR_GROUPS) * w->group * w->panel
-                       : w->next != NULL ? w->next->values : w->values;
-    return (line_cursor){(uintptr_t)at, n_lines, n_lines, k > pair_inputs ? (k - pair_inputs) * w->panel : 0};
+/* Lets a tile ask for its share of those lines, one line every few slots: a core has two dozen lines under way, and more at
+ * once hold up everything. share_lines: a power of two, so that no share goes on from a run into the next one. */
+INLINE void ask_for_share(gemm_tile *t, const pair_lines *lines, size_t share, size_t share_lines, size_t n_slots) {
+    const size_t line = share * share_lines;
+    t->ahead_step = 0;
+    if (line >= lines->n_lines) return;
+    t->ahead = (const char *)lines->at + line / lines->run_lines * lines->run_step_bytes + line % lines->run_lines * LINE_BYTES;
+    t->ahead_step = share_lines * LINE_BYTES / n_slots;
 }
 
 INLINE void prefetch_scales(const b2_weight_panels *next, size_t n_groups) {
@@ -103,8 +105,10 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
     static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const size_t k = rows->stride, group = w->group, n_groups = k / group, p = w->panel;
     const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + TILE_ROWS - 1) / TILE_ROWS;
-    const size_t pair_lines = PAIR_GROUPS * group * p / LINE_BYTES, n_later = (n_blocks - 1) * PAIR_GROUPS;
-    const size_t share = n_later > 0 ? w->n_panels * pair_lines / n_later + 1 : 0; /* of prefetching, for each group */
+    const size_t n_tiles = (n_columns + tile_columns - 1) / tile_columns, n_slots = group / 4 * (rows->lo != NULL ? 2 : 1);
+    const size_t n_shares = (n_blocks - 1) * PAIR_GROUPS * n_tiles; /* of the lines that come next, for the later blocks */
+    size_t share_lines = 1;
+    while (n_shares > 0 && share_lines * n_shares < PAIR_GROUPS * group * p * w->n_panels / LINE_BYTES) share_lines *= 2;
     gemm_tile t = {
         .slot_bytes = 4 * p,
         .column_bytes = p == COLUMN_OUTPUTS ? p * k : LINE_BYTES,
@@ -116,13 +120,13 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
         .group = group,
     };
     for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS) {
-        line_cursor ahead = lines_after(w, k, pair);
+        const pair_lines ahead = lines_after(w, k, pair);
+        size_t share = 0;
         for (size_t b = 0, m = 0; b < n_blocks; b++) {
             const size_t n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);
             const bool is_last = pair + PAIR_GROUPS >= n_groups;
             if (is_last) prefetch_out(out, m, n_rows);
             for (size_t g = pair; g < n_groups && g < pair + PAIR_GROUPS; g++) {
-                if (b > 0) prefetch_lines(&ahead, share);
                 t.hi = rows->hi + m * k + g * group;
                 t.lo = rows->lo == NULL ? NULL : rows->lo + m * k + g * group;
                 t.scale = rows->scale + m * n_groups + g;
@@ -135,6 +139,8 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
                     t.block = scratch + ((g - pair) * B2_GEMM_STRIP + c * COLUMN_OUTPUTS) * group * block_bytes;
                     t.y = y + m * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
                     t.before = g == 0 ? zeros : t.y;
+                    t.ahead = (const char *)t.file;
+                    if (b > 0) ask_for_share(&t, &ahead, share++, share_lines, n_slots);
                     run(&t, n_rows, b == 0);
                 }
             }
@@ -142,23 +148,25 @@ INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w,
             m += n_rows;
         }
     }
-    if (w->next != NULL && n_later > 0) prefetch_scales(w->next, n_groups);
+    if (w->next != NULL && n_blocks > 1) prefetch_scales(w->next, n_groups);
 }
 
-/* ---- skipping zeros ---------------------------------------------------------------------------------------------
+/* ---- few rows, panels of 64: skipping zeros ---------------------------------------------------------------------------
  *
- * Behind a ReLU most inputs are exact zeros, and a slot of 4 inputs that are zero in all rows adds nothing to any sum:
- * its lines need not even be read. Worth it while one or two rows are multiplied and panels are 64 wide, so that what
- * is read comes in pieces of 256 bytes. Scales are applied to every group, so not a bit of the result changes. */
+ * Behind a ReLU most inputs are exact zeros, and a slot of 4 inputs that are zero in all rows of a block adds nothing to
+ * any of its sums. A block is one or two rows, multiplied straight from the file, both planes from one line. If it is the
+ * only one, lines that nobody needs are not even read: pieces of 256 bytes, so that skipping pays. Scales are applied to
+ * every group, so not a bit of the result changes. */
 
-enum { LIVE_ROWS = 2, LIVE_GROUP = 128, LIVE_AHEAD_GROUPS = 4, LIVE_MASKS_BYTES = 64 * 1024 };
+enum { LIVE_ROWS = 2, LIVE_GROUP = 128, LIVE_AHEAD_GROUPS = 4, DENSE_AHEAD_GROUPS = 2, LIVE_MASKS_BYTES = 64 * 1024 };
+static const uint32_t ALL_LIVE = 0xFFFFFFFFu;
 
-/* Bit i: the slot of inputs 4 i .. 4 i + 3 of the group is not zero in every row and plane. */
-INLINE uint32_t live_slots(const b2_quantised_rows *rows, size_t g) {
+/* Bit i: the slot of inputs 4 i .. 4 i + 3 of group g is not zero in every one of the rows and planes. */
+INLINE uint32_t live_slots(const b2_quantised_rows *rows, size_t row, size_t n_rows, size_t g) {
     uint32_t live = 0;
     for (size_t k = 0; k < LIVE_GROUP; k += LINE_BYTES) {
         v16i any = v16i_set(0);
-        for (size_t m = 0; m < rows->n_rows; m++) {
+        for (size_t m = row; m < row + n_rows; m++) {
             const size_t at = m * rows->stride + g * LIVE_GROUP + k;
             any = v16i_or(any, v16i_load_bytes(rows->hi + at));
             if (rows->lo != NULL) any = v16i_or(any, v16i_load_bytes(rows->lo + at));
@@ -175,39 +183,57 @@ INLINE void prefetch_live(const int8_t *group, uint32_t live) {
     }
 }
 
-/* Multiplies only the live slots of a group; n_rows is 1 or 2. */
-typedef void gemm_live_fn(const gemm_tile *tile, size_t n_rows, uint32_t live);
+/* Multiplies only the live slots of a group; n_rows is 1 or 2. If ALL_LIVE, t->ahead is to be asked for, up to 4 lines with
+ * each slot: all blocks share the lines of a group further on. */
+typedef void gemm_live_fn(const gemm_tile *t, size_t n_rows, uint32_t live);
 
-/* False, and nothing done, where this way does not pay. */
-INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
-                      uint8_t *scratch, const size_t tile_columns, gemm_live_fn *run) {
-    static const _Alignas(64) float zeros[B2_GEMM_STRIP];
-    const size_t k = rows->stride, n_groups = k / w->group;
-    uint32_t *live = (uint32_t *)(void *)scratch;
-    if (rows->n_rows > LIVE_ROWS || w->panel != B2_GEMM_STRIP || w->group != LIVE_GROUP) return false;
-    if (n_groups > LIVE_MASKS_BYTES / sizeof *live) return false;
+/* masks[block][group]; returns how many bits are set */
+INLINE size_t find_live(const b2_quantised_rows *rows, size_t n_groups, uint32_t *masks) {
     size_t n_live = 0;
-    for (size_t g = 0; g < n_groups; g++) n_live += (size_t)__builtin_popcount(live[g] = live_slots(rows, g));
-    if (n_live > k / 4 / 2) return false; /* the memory's own read-ahead is then faster */
+    for (size_t m = 0; m < rows->n_rows; m += LIVE_ROWS)
+        for (size_t g = 0; g < n_groups; g++, masks++) {
+            *masks = live_slots(rows, m, rows->n_rows - m < LIVE_ROWS ? 1 : LIVE_ROWS, g);
+            n_live += (size_t)__builtin_popcount(*masks);
+        }
+    return n_live;
+}
+
+/* False, and nothing done, where this way does not pay. most_rows: it pays for a set, multiples of 2 above 2 only where it
+ * does so even if all slots live. */
+INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                      uint8_t *scratch, const size_t tile_columns, const size_t most_rows, gemm_live_fn *run) {
+    static const _Alignas(64) float zeros[B2_GEMM_STRIP];
+    const size_t k = rows->stride, n_groups = k / w->group, n_blocks = (rows->n_rows + LIVE_ROWS - 1) / LIVE_ROWS;
+    uint32_t *live = (uint32_t *)(void *)scratch;
+    if (rows->n_rows > most_rows || w->panel != B2_GEMM_STRIP || w->group != LIVE_GROUP) return false;
+    if (n_blocks * n_groups > LIVE_MASKS_BYTES / sizeof *live) return false;
+    /* where most live, the memory's own read-ahead is faster than skipping */
+    const bool is_sparse = find_live(rows, n_groups, live) <= n_blocks * k / 4 / 2;
+    if (!is_sparse && most_rows <= LIVE_ROWS) return false;
 
     gemm_tile t = {.slot_bytes = COLUMNS * LINE_BYTES, .column_bytes = LINE_BYTES, .d_column = COLUMN_OUTPUTS,
-                   .stride = k, .n_groups = n_groups, .group = LIVE_GROUP, .spare = scratch + LIVE_MASKS_BYTES};
-    const size_t group_bytes = LIVE_GROUP * B2_GEMM_STRIP;
+                   .stride = k, .n_groups = n_groups, .group = LIVE_GROUP, .spare = scratch + LIVE_MASKS_BYTES,
+                   .ahead_step = n_blocks == 1 ? 4 * LINE_BYTES : n_blocks < 4 ? 2 * LINE_BYTES : LINE_BYTES};
+    const size_t group_bytes = LIVE_GROUP * B2_GEMM_STRIP, n_slots = LIVE_GROUP / 4;
     for (size_t g = 0; g < n_groups; g++) {
         const size_t ahead = g + LIVE_AHEAD_GROUPS;
-        if (ahead < n_groups) prefetch_live(w->values + ahead * group_bytes, live[ahead]);
-        t.hi = rows->hi + g * LIVE_GROUP;
-        t.lo = rows->lo == NULL ? NULL : rows->lo + g * LIVE_GROUP;
-        t.scale = rows->scale + g;
-        t.sum = rows->sum + g;
-        t.before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
-        for (size_t c = 0; c < COLUMNS; c += tile_columns) {
-            t.is_first_column = c == 0;
-            t.file = w->values + g * group_bytes + c * LINE_BYTES;
-            t.d = w->scales + g * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
-            t.y = y + c * COLUMN_OUTPUTS;
-            t.before = g == 0 ? zeros : t.y;
-            run(&t, rows->n_rows, live[g]);
+        if (is_sparse && ahead < n_groups)
+            prefetch_live(w->values + ahead * group_bytes, n_blocks == 1 ? live[ahead] : ALL_LIVE);
+        for (size_t b = 0, m = 0; b < n_blocks; b++, m += LIVE_ROWS) {
+            t.hi = rows->hi + m * k + g * LIVE_GROUP;
+            t.lo = rows->lo == NULL ? NULL : rows->lo + m * k + g * LIVE_GROUP;
+            t.scale = rows->scale + m * n_groups + g;
+            t.sum = rows->sum + m * n_groups + g;
+            t.before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
+            t.ahead = (const char *)w->values + (g + DENSE_AHEAD_GROUPS) * group_bytes + b * n_slots * t.ahead_step;
+            for (size_t c = 0; c < COLUMNS; c += tile_columns) {
+                t.is_first_column = c == 0;
+                t.file = w->values + g * group_bytes + c * LINE_BYTES;
+                t.d = w->scales + g * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
+                t.y = y + m * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
+                t.before = g == 0 ? zeros : t.y;
+                run(&t, rows->n_rows - m < LIVE_ROWS ? 1 : LIVE_ROWS, is_sparse ? live[b * n_groups + g] : ALL_LIVE);
+            }
         }
     }
     for (size_t m = 0; m < rows->n_rows; m++) b2_gemm_finish_row(out, m, y + m * B2_GEMM_STRIP);

@@ -32,9 +32,12 @@ INLINE void sum_plane(const gemm_tile *t, const int8_t *plane, int first_row, co
         UNROLL
         for (int j = 0; j < QUADS; j++) quad_clear(&sum[i][j]);
     }
+    const char *ahead = t->ahead;
     plane += (size_t)first_row * t->stride;
     for (size_t slot = 0; slot < t->group / 4; slot++) {
-        if (live != 0xFFFFFFFFu && (live >> slot & 1) == 0) continue;
+        if (live != ALL_LIVE && (live >> slot & 1) == 0) continue;
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += t->ahead_step;
         const int8_t *file = t->file + slot * t->slot_bytes;
         int8x16_t weights[QUADS];
         UNROLL
@@ -81,7 +84,7 @@ static void run_all_rows(const gemm_tile *t, size_t n_rows, uint32_t live) {
 
 static void run(const gemm_tile *t, size_t n_rows, bool from_file) {
     (void)from_file;
-    run_all_rows(t, n_rows, 0xFFFFFFFFu);
+    run_all_rows(t, n_rows, ALL_LIVE);
 }
 
 /* ---- few rows: the words of gemm_stream.h -------------------------------------------------------------------------- */
@@ -141,7 +144,7 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         stream_strip(rows, rows->hi, rows->lo, w, out, y);
         return;
     }
-    if (walk_live(rows, w, out, y, scratch, 1, run_all_rows)) return;
+    if (walk_live(rows, w, out, y, scratch, 1, LIVE_ROWS, run_all_rows)) return;
     walk_strip(rows, w, out, y, scratch, 1, 1, run);
 }
 

@@ -70,10 +70,13 @@ INLINE void add_group(const gemm_tile *t, const int n_rows, const bool from_file
     const int16_t *inputs = widened_rows(t);
     const int8_t *file = t->file;
     uint8_t *block = t->block;
+    const char *ahead = t->ahead;
     const size_t group = t->group;
     for (size_t k = 0; k < group; k += 4) {
         __m256i weights[QUADS];
         if (from_file) _mm_prefetch((const char *)file + t->ahead_bytes, _MM_HINT_T0);
+        else _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += t->ahead_step;
         UNROLL
         for (int j = 0; j < QUADS; j++) {
             __m256i *at = (__m256i *)(void *)(block + j * 2 * QUAD_BYTES);
@@ -228,7 +231,7 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         stream_strip(rows, inputs, NULL, w, out, y);
         return;
     }
-    if (walk_live(rows, w, out, y, scratch, 1, run_live)) return;
+    if (walk_live(rows, w, out, y, scratch, 1, LIVE_ROWS, run_live)) return;
     walk_strip(rows, w, out, y, scratch, 1, BLOCK_BYTES, run_tile);
 }
 

@@ -32,7 +32,7 @@ INLINE __m512i broadcast_inputs(const int8_t *four) {
 }
 
 INLINE void add_plane(const gemm_tile *t, const int8_t *plane, const int n_rows, const int n_columns,
-                      const bool from_file, __m512i sum[TILE_ROWS][TILE_COLUMNS]) {
+                      const bool from_file, const char *ahead, __m512i sum[TILE_ROWS][TILE_COLUMNS]) {
     const __m512i flip = _mm512_set1_epi8((char)0x80);
     const int8_t *file = t->file;
     uint8_t *block = t->block;
@@ -49,6 +49,8 @@ INLINE void add_plane(const gemm_tile *t, const int8_t *plane, const int n_rows,
                 weights[j] = _mm512_load_si512(at);
             }
         }
+        if (!from_file) _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += t->ahead_step;
         UNROLL
         for (int i = 0; i < n_rows; i++) {
             const __m512i inputs = broadcast_inputs(plane + (size_t)i * t->stride + k);
@@ -92,14 +94,14 @@ INLINE void run_columns(const gemm_tile *t, const int n_rows, const int n_column
         UNROLL
         for (int j = 0; j < n_columns; j++) sum[i][j] = start;
     }
-    add_plane(t, t->hi, n_rows, n_columns, from_file, sum);
+    add_plane(t, t->hi, n_rows, n_columns, from_file, t->ahead, sum);
     if (n_planes == 2) {
         UNROLL
         for (int i = 0; i < n_rows; i++) {
             UNROLL
             for (int j = 0; j < n_columns; j++) times_128(&sum[i][j]);
         }
-        add_plane(t, t->lo, n_rows, n_columns, false, sum);
+        add_plane(t, t->lo, n_rows, n_columns, false, t->ahead + t->group / 4 * t->ahead_step, sum);
     }
     add_to_y(t, n_rows, n_columns, sum);
 }
@@ -131,32 +133,50 @@ static void run_narrow(const gemm_tile *t, size_t n_rows, bool from_file) {
     }
 }
 
-/* Slots come one by one, so both planes are summed side by side: S = 128 H + L - 128 (sum of integers). */
-INLINE void run_live_shape(const gemm_tile *t, const int n_rows, const int n_planes, uint32_t live) {
-    const __m512i flip = _mm512_set1_epi8((char)0x80);
+/* ---- few rows, panels of 64 ----------------------------------------------------------------------------------------
+ *
+ * One or two rows straight from the file, both planes from one line, summed side by side: S = 128 H + L - 128 (sum of
+ * integers). 16 accumulators, 4 registers of inputs. */
+
+enum { FEW_MOST_ROWS = 16 };
+
+typedef struct few_sums {
     __m512i hi[LIVE_ROWS][TILE_COLUMNS], lo[LIVE_ROWS][TILE_COLUMNS];
+} few_sums;
+
+INLINE void add_slot(const gemm_tile *t, size_t slot, const int n_rows, const int n_planes, few_sums *s) {
+    const int8_t *file = t->file + slot * t->slot_bytes;
+    __m512i weights[TILE_COLUMNS];
+    UNROLL
+    for (int j = 0; j < TILE_COLUMNS; j++)
+        weights[j] = _mm512_xor_si512(_mm512_loadu_si512(file + j * LINE_BYTES), _mm512_set1_epi8((char)0x80));
+    UNROLL
+    for (int i = 0; i < n_rows; i++) {
+        const size_t at = (size_t)i * t->stride + 4 * slot;
+        const __m512i inputs_hi = broadcast_inputs(t->hi + at);
+        UNROLL
+        for (int j = 0; j < TILE_COLUMNS; j++) dot(&s->hi[i][j], weights[j], inputs_hi);
+        if (n_planes == 1) continue;
+        const __m512i inputs_lo = broadcast_inputs(t->lo + at);
+        UNROLL
+        for (int j = 0; j < TILE_COLUMNS; j++) dot(&s->lo[i][j], weights[j], inputs_lo);
+    }
+}
+
+INLINE void run_few(const gemm_tile *t, const int n_rows, const int n_planes, uint32_t live) {
+    few_sums s;
     UNROLL
     for (int i = 0; i < n_rows; i++) {
         UNROLL
-        for (int j = 0; j < TILE_COLUMNS; j++) hi[i][j] = lo[i][j] = _mm512_setzero_si512();
+        for (int j = 0; j < TILE_COLUMNS; j++) s.hi[i][j] = s.lo[i][j] = _mm512_setzero_si512();
     }
-    for (; live != 0; live &= live - 1) {
-        const size_t slot = (size_t)__builtin_ctz(live);
-        const int8_t *file = t->file + slot * t->slot_bytes;
-        __m512i weights[TILE_COLUMNS];
-        UNROLL
-        for (int j = 0; j < TILE_COLUMNS; j++)
-            weights[j] = _mm512_xor_si512(_mm512_loadu_si512(file + j * LINE_BYTES), flip);
-        UNROLL
-        for (int i = 0; i < n_rows; i++) {
-            const size_t at = (size_t)i * t->stride + 4 * slot;
-            const __m512i inputs_hi = broadcast_inputs(t->hi + at);
-            UNROLL
-            for (int j = 0; j < TILE_COLUMNS; j++) dot(&hi[i][j], weights[j], inputs_hi);
-            if (n_planes == 1) continue;
-            const __m512i inputs_lo = broadcast_inputs(t->lo + at);
-            UNROLL
-            for (int j = 0; j < TILE_COLUMNS; j++) dot(&lo[i][j], weights[j], inputs_lo);
+    if (live != ALL_LIVE) {
+        for (; live != 0; live &= live - 1) add_slot(t, (size_t)__builtin_ctz(live), n_rows, n_planes, &s);
+    } else {
+        const char *ahead = t->ahead;
+        for (size_t slot = 0; slot < LIVE_GROUP / 4; slot++, ahead += t->ahead_step) {
+            for (size_t i = 0; i < t->ahead_step; i += LINE_BYTES) _mm_prefetch(ahead + i, _MM_HINT_T0);
+            add_slot(t, slot, n_rows, n_planes, &s);
         }
     }
     __m512i sum[TILE_ROWS][TILE_COLUMNS];
@@ -165,16 +185,21 @@ INLINE void run_live_shape(const gemm_tile *t, const int n_rows, const int n_pla
         const __m512i offset = _mm512_set1_epi32(-128 * t->sum[(size_t)i * t->n_groups]);
         UNROLL
         for (int j = 0; j < TILE_COLUMNS; j++) {
-            if (n_planes == 2) times_128(&hi[i][j]);
-            sum[i][j] = _mm512_add_epi32(_mm512_add_epi32(hi[i][j], lo[i][j]), offset);
+            if (n_planes == 2) times_128(&s.hi[i][j]);
+            sum[i][j] = _mm512_add_epi32(_mm512_add_epi32(s.hi[i][j], s.lo[i][j]), offset);
         }
     }
     add_to_y(t, n_rows, TILE_COLUMNS, sum);
 }
 
+static void few_1_1(const gemm_tile *t, uint32_t live) { run_few(t, 1, 1, live); }
+static void few_1_2(const gemm_tile *t, uint32_t live) { run_few(t, 1, 2, live); }
+static void few_2_1(const gemm_tile *t, uint32_t live) { run_few(t, 2, 1, live); }
+static void few_2_2(const gemm_tile *t, uint32_t live) { run_few(t, 2, 2, live); }
+
 static void run_live(const gemm_tile *t, size_t n_rows, uint32_t live) {
-    if (t->lo == NULL) n_rows == 1 ? run_live_shape(t, 1, 1, live) : run_live_shape(t, 2, 1, live);
-    else n_rows == 1 ? run_live_shape(t, 1, 2, live) : run_live_shape(t, 2, 2, live);
+    if (t->lo == NULL) n_rows == 1 ? few_1_1(t, live) : few_2_1(t, live);
+    else n_rows == 1 ? few_1_2(t, live) : few_2_2(t, live);
 }
 
 /* ---- few rows: the words of gemm_stream.h -------------------------------------------------------------------------- */
@@ -216,7 +241,7 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         stream_strip(rows, rows->hi, rows->lo, w, out, y);
         return;
     }
-    if (walk_live(rows, w, out, y, scratch, TILE_COLUMNS, run_live)) return;
+    if (walk_live(rows, w, out, y, scratch, TILE_COLUMNS, FEW_MOST_ROWS, run_live)) return;
     if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, out, y, scratch, TILE_COLUMNS, 1, run_wide);
     else walk_strip(rows, w, out, y, scratch, 1, 1, run_narrow);
 }

@@ -30,12 +30,14 @@ INLINE __m256i broadcast_inputs(const int8_t *four) {
 }
 
 INLINE void add_plane(const gemm_tile *t, const int8_t *plane, const int n_rows, const bool from_file,
-                      __m256i sum[TILE_ROWS][HALVES]) {
+                      const char *ahead, __m256i sum[TILE_ROWS][HALVES]) {
     const int8_t *file = t->file;
     uint8_t *block = t->block;
     for (size_t k = 0; k < t->group; k += 4) {
         __m256i weights[HALVES];
         if (from_file) _mm_prefetch((const char *)file + t->ahead_bytes, _MM_HINT_T0);
+        else _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += t->ahead_step;
         UNROLL
         for (int j = 0; j < HALVES; j++) {
             __m256i *at = (__m256i *)(void *)(block + j * HALF_BYTES);
@@ -91,14 +93,14 @@ INLINE void run_shape(const gemm_tile *t, const int n_rows, const bool from_file
         UNROLL
         for (int j = 0; j < HALVES; j++) sum[i][j] = start;
     }
-    add_plane(t, t->hi, n_rows, from_file, sum);
+    add_plane(t, t->hi, n_rows, from_file, t->ahead, sum);
     if (n_planes == 2) {
         UNROLL
         for (int i = 0; i < n_rows; i++) {
             UNROLL
             for (int j = 0; j < HALVES; j++) times_128(&sum[i][j]);
         }
-        add_plane(t, t->lo, n_rows, false, sum);
+        add_plane(t, t->lo, n_rows, false, t->ahead + t->group / 4 * t->ahead_step, sum);
     }
     add_to_y(t, n_rows, sum);
 }
@@ -196,7 +198,7 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         stream_strip(rows, rows->hi, rows->lo, w, out, y);
         return;
     }
-    if (walk_live(rows, w, out, y, scratch, 1, run_live)) return;
+    if (walk_live(rows, w, out, y, scratch, 1, LIVE_ROWS, run_live)) return;
     walk_strip(rows, w, out, y, scratch, 1, 1, run_tile);
 }
 
