@@ -41,7 +41,7 @@ typedef struct gemm_tile {
     float *y;              /* rows B2_GEMM_STRIP apart */
     const float *before;   /* what the products are added to: y, or zeros for the first group */
     size_t before_stride;
-    const char *ahead;     /* to ask for meanwhile: with each slot and plane what lies here, then a step on */
+    const char *ahead;     /* to ask for meanwhile: with each slot of each pass the line here, then a step on */
     size_t ahead_step;
 } gemm_tile;
 
@@ -62,6 +62,8 @@ typedef void gemm_shape_fn(const gemm_tile *tile);
     {GEMM_ENTRY(1, planes), GEMM_ENTRY(2, planes), GEMM_ENTRY(3, planes),                                              \
      GEMM_ENTRY(4, planes), GEMM_ENTRY(5, planes), GEMM_ENTRY(6, planes)}
 
+INLINE size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
 /* The lines of a pair of groups: runs of neighbours, one for each panel. */
 typedef struct pair_lines {
     const int8_t *at;
@@ -77,13 +79,24 @@ INLINE pair_lines lines_after(const b2_weight_panels *w, size_t k, size_t pair) 
     return (pair_lines){values + first * w->panel, w->n_panels * run_lines, run_lines, k * w->panel};
 }
 
-/* Lets a tile ask for its share of those lines, one line every few slots: a core has two dozen lines under way, and more at
- * once hold up everything. share_lines: a power of two, so that no share goes on from a run into the next one. */
-INLINE void ask_for_share(gemm_tile *t, const pair_lines *lines, size_t share, size_t share_lines, size_t n_slots) {
-    const size_t line = share * share_lines;
+/* A core has two dozen lines under way, and more at once hold up everything: so each tile asks for a share of those lines,
+ * at most one with each of n_slots slots. A power of two, as a run is: no share goes on from one into the next. */
+INLINE size_t choose_share_lines(const pair_lines *lines, size_t n_shares, size_t n_slots) {
+    size_t n = 1;
+    while (n * n_shares < lines->n_lines && 2 * n <= n_slots && 2 * n <= lines->run_lines) n *= 2;
+    return n;
+}
+
+INLINE void ask_for_nothing(gemm_tile *t) {
+    t->ahead = (const char *)t->file;
     t->ahead_step = 0;
+}
+
+INLINE void ask_for_share(gemm_tile *t, const pair_lines *lines, size_t share, size_t share_lines, size_t n_slots) {
+    const size_t line = share * share_lines, run = line / lines->run_lines;
+    ask_for_nothing(t);
     if (line >= lines->n_lines) return;
-    t->ahead = (const char *)lines->at + line / lines->run_lines * lines->run_step_bytes + line % lines->run_lines * LINE_BYTES;
+    t->ahead = (const char *)lines->at + run * lines->run_step_bytes + line % lines->run_lines * LINE_BYTES;
     t->ahead_step = share_lines * LINE_BYTES / n_slots;
 }
 
@@ -99,53 +112,67 @@ INLINE void prefetch_out(const b2_gemm_out *out, size_t first_row, size_t n_rows
         for (size_t n = 0; n < out->n; n += LINE_BYTES / sizeof *row) __builtin_prefetch(row + n, 1);
 }
 
-/* tile_columns: a tile's width in columns. block_bytes: of one prepared weight. */
-INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
-                       uint8_t *scratch, const size_t tile_columns, const size_t block_bytes, gemm_tile_fn *run) {
-    static const _Alignas(64) float zeros[B2_GEMM_STRIP];
-    const size_t k = rows->stride, group = w->group, n_groups = k / group, p = w->panel;
-    const size_t n_columns = w->n_panels * p / COLUMN_OUTPUTS, n_blocks = (rows->n_rows + TILE_ROWS - 1) / TILE_ROWS;
-    const size_t n_tiles = (n_columns + tile_columns - 1) / tile_columns, n_slots = group / 4 * (rows->lo != NULL ? 2 : 1);
-    const size_t n_shares = (n_blocks - 1) * PAIR_GROUPS * n_tiles; /* of the lines that come next, for the later blocks */
-    size_t share_lines = 1;
-    while (n_shares > 0 && share_lines * n_shares < PAIR_GROUPS * group * p * w->n_panels / LINE_BYTES) share_lines *= 2;
-    gemm_tile t = {
+/* A tile as large as the strip; rows, group and columns are the walk's to place. */
+INLINE gemm_tile strip_tile(const b2_quantised_rows *rows, const b2_weight_panels *w, uint8_t *spare) {
+    const size_t k = rows->stride, p = w->panel, n_groups = k / w->group;
+    return (gemm_tile){
         .slot_bytes = 4 * p,
         .column_bytes = p == COLUMN_OUTPUTS ? p * k : LINE_BYTES,
-        .ahead_bytes = p * group,
-        .spare = scratch + PAIR_GROUPS * group * B2_GEMM_STRIP * block_bytes,
+        .ahead_bytes = p * w->group,
+        .spare = spare,
         .d_column = p == COLUMN_OUTPUTS ? p * n_groups : COLUMN_OUTPUTS,
         .stride = k,
         .n_groups = n_groups,
-        .group = group,
+        .group = w->group,
     };
+}
+
+INLINE void place_rows(gemm_tile *t, const b2_quantised_rows *rows, size_t row, size_t g) {
+    t->hi = rows->hi + row * t->stride + g * t->group;
+    t->lo = rows->lo == NULL ? NULL : rows->lo + row * t->stride + g * t->group;
+    t->scale = rows->scale + row * t->n_groups + g;
+    t->sum = rows->sum + row * t->n_groups + g;
+}
+
+/* y: of the tile's first row */
+INLINE void place_columns(gemm_tile *t, const b2_weight_panels *w, size_t column, size_t g, float *y) {
+    static const _Alignas(64) float zeros[B2_GEMM_STRIP];
+    t->is_first_column = column == 0;
+    t->file = w->values + g * t->group * w->panel + column * t->column_bytes;
+    t->d = w->scales + g * w->panel + column * t->d_column;
+    t->y = y + column * COLUMN_OUTPUTS;
+    t->before = g == 0 ? zeros : t->y;
+    t->before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
+}
+
+/* tile_columns: a tile's width in columns. block_bytes: of one prepared weight. n_passes: of a tile over the slots of a
+ * group, asking in each. */
+INLINE void walk_strip(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                       uint8_t *scratch, const size_t tile_columns, const size_t block_bytes, const size_t n_passes,
+                       gemm_tile_fn *run) {
+    const size_t k = rows->stride, group = w->group, n_groups = k / group;
+    const size_t n_columns = w->n_panels * w->panel / COLUMN_OUTPUTS, n_tiles = (n_columns + tile_columns - 1) / tile_columns;
+    const size_t n_blocks = (rows->n_rows + TILE_ROWS - 1) / TILE_ROWS, n_slots = group / 4 * n_passes;
+    gemm_tile t = strip_tile(rows, w, scratch + PAIR_GROUPS * group * B2_GEMM_STRIP * block_bytes);
     for (size_t pair = 0; pair < n_groups; pair += PAIR_GROUPS) {
-        const pair_lines ahead = lines_after(w, k, pair);
-        size_t share = 0;
-        for (size_t b = 0, m = 0; b < n_blocks; b++) {
-            const size_t n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);
-            const bool is_last = pair + PAIR_GROUPS >= n_groups;
+        const pair_lines next = lines_after(w, k, pair);
+        const size_t n_shares = (n_blocks - 1) * smaller(PAIR_GROUPS, n_groups - pair) * n_tiles;
+        const size_t share_lines = choose_share_lines(&next, n_shares, n_slots);
+        const bool is_last = pair + PAIR_GROUPS >= n_groups;
+        for (size_t b = 0, m = 0, n_rows = 0, share = 0; b < n_blocks; b++, m += n_rows) {
+            n_rows = (rows->n_rows - m + n_blocks - b - 1) / (n_blocks - b);
             if (is_last) prefetch_out(out, m, n_rows);
             for (size_t g = pair; g < n_groups && g < pair + PAIR_GROUPS; g++) {
-                t.hi = rows->hi + m * k + g * group;
-                t.lo = rows->lo == NULL ? NULL : rows->lo + m * k + g * group;
-                t.scale = rows->scale + m * n_groups + g;
-                t.sum = rows->sum + m * n_groups + g;
-                t.before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
+                place_rows(&t, rows, m, g);
                 for (size_t c = 0; c < n_columns; c += tile_columns) {
-                    t.is_first_column = c == 0;
-                    t.file = w->values + g * group * p + c * t.column_bytes;
-                    t.d = w->scales + g * p + c * t.d_column;
+                    place_columns(&t, w, c, g, y + m * B2_GEMM_STRIP);
                     t.block = scratch + ((g - pair) * B2_GEMM_STRIP + c * COLUMN_OUTPUTS) * group * block_bytes;
-                    t.y = y + m * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
-                    t.before = g == 0 ? zeros : t.y;
-                    t.ahead = (const char *)t.file;
-                    if (b > 0) ask_for_share(&t, &ahead, share++, share_lines, n_slots);
+                    if (b == 0) ask_for_nothing(&t);
+                    else ask_for_share(&t, &next, share++, share_lines, n_slots);
                     run(&t, n_rows, b == 0);
                 }
             }
             for (size_t i = m; is_last && i < m + n_rows; i++) b2_gemm_finish_row(out, i, y + i * B2_GEMM_STRIP);
-            m += n_rows;
         }
     }
     if (w->next != NULL && n_blocks > 1) prefetch_scales(w->next, n_groups);
@@ -183,8 +210,8 @@ INLINE void prefetch_live(const int8_t *group, uint32_t live) {
     }
 }
 
-/* Multiplies only the live slots of a group; n_rows is 1 or 2. If ALL_LIVE, t->ahead is to be asked for, up to 4 lines with
- * each slot: all blocks share the lines of a group further on. */
+/* Multiplies only the live slots of a group; n_rows is 1 or 2. If ALL_LIVE, each slot asks for all lines of a step from
+ * t->ahead on, so that the blocks share the asking for a group further on. */
 typedef void gemm_live_fn(const gemm_tile *t, size_t n_rows, uint32_t live);
 
 /* masks[block][group]; returns how many bits are set */
@@ -192,17 +219,16 @@ INLINE size_t find_live(const b2_quantised_rows *rows, size_t n_groups, uint32_t
     size_t n_live = 0;
     for (size_t m = 0; m < rows->n_rows; m += LIVE_ROWS)
         for (size_t g = 0; g < n_groups; g++, masks++) {
-            *masks = live_slots(rows, m, rows->n_rows - m < LIVE_ROWS ? 1 : LIVE_ROWS, g);
+            *masks = live_slots(rows, m, smaller(rows->n_rows - m, LIVE_ROWS), g);
             n_live += (size_t)__builtin_popcount(*masks);
         }
     return n_live;
 }
 
-/* False, and nothing done, where this way does not pay. most_rows: it pays for a set, multiples of 2 above 2 only where it
- * does so even if all slots live. */
+/* False, and no result touched, where this way does not pay. most_rows: LIVE_ROWS, or more where a set is faster this way
+ * even if all slots live. */
 INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
                       uint8_t *scratch, const size_t tile_columns, const size_t most_rows, gemm_live_fn *run) {
-    static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const size_t k = rows->stride, n_groups = k / w->group, n_blocks = (rows->n_rows + LIVE_ROWS - 1) / LIVE_ROWS;
     uint32_t *live = (uint32_t *)(void *)scratch;
     if (rows->n_rows > most_rows || w->panel != B2_GEMM_STRIP || w->group != LIVE_GROUP) return false;
@@ -211,28 +237,18 @@ INLINE bool walk_live(const b2_quantised_rows *rows, const b2_weight_panels *w, 
     const bool is_sparse = find_live(rows, n_groups, live) <= n_blocks * k / 4 / 2;
     if (!is_sparse && most_rows <= LIVE_ROWS) return false;
 
-    gemm_tile t = {.slot_bytes = COLUMNS * LINE_BYTES, .column_bytes = LINE_BYTES, .d_column = COLUMN_OUTPUTS,
-                   .stride = k, .n_groups = n_groups, .group = LIVE_GROUP, .spare = scratch + LIVE_MASKS_BYTES,
-                   .ahead_step = n_blocks == 1 ? 4 * LINE_BYTES : n_blocks < 4 ? 2 * LINE_BYTES : LINE_BYTES};
     const size_t group_bytes = LIVE_GROUP * B2_GEMM_STRIP, n_slots = LIVE_GROUP / 4;
+    gemm_tile t = strip_tile(rows, w, scratch + LIVE_MASKS_BYTES);
+    t.ahead_step = n_blocks == 1 ? 4 * LINE_BYTES : n_blocks < 4 ? 2 * LINE_BYTES : LINE_BYTES;
     for (size_t g = 0; g < n_groups; g++) {
         const size_t ahead = g + LIVE_AHEAD_GROUPS;
-        if (is_sparse && ahead < n_groups)
-            prefetch_live(w->values + ahead * group_bytes, n_blocks == 1 ? live[ahead] : ALL_LIVE);
         for (size_t b = 0, m = 0; b < n_blocks; b++, m += LIVE_ROWS) {
-            t.hi = rows->hi + m * k + g * LIVE_GROUP;
-            t.lo = rows->lo == NULL ? NULL : rows->lo + m * k + g * LIVE_GROUP;
-            t.scale = rows->scale + m * n_groups + g;
-            t.sum = rows->sum + m * n_groups + g;
-            t.before_stride = g == 0 ? 0 : B2_GEMM_STRIP;
+            if (is_sparse && ahead < n_groups) prefetch_live(w->values + ahead * group_bytes, live[b * n_groups + ahead]);
+            place_rows(&t, rows, m, g);
             t.ahead = (const char *)w->values + (g + DENSE_AHEAD_GROUPS) * group_bytes + b * n_slots * t.ahead_step;
             for (size_t c = 0; c < COLUMNS; c += tile_columns) {
-                t.is_first_column = c == 0;
-                t.file = w->values + g * group_bytes + c * LINE_BYTES;
-                t.d = w->scales + g * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
-                t.y = y + m * B2_GEMM_STRIP + c * COLUMN_OUTPUTS;
-                t.before = g == 0 ? zeros : t.y;
-                run(&t, rows->n_rows - m < LIVE_ROWS ? 1 : LIVE_ROWS, is_sparse ? live[b * n_groups + g] : ALL_LIVE);
+                place_columns(&t, w, c, g, y + m * B2_GEMM_STRIP);
+                run(&t, smaller(rows->n_rows - m, LIVE_ROWS), is_sparse ? live[b * n_groups + g] : ALL_LIVE);
             }
         }
     }

@@ -12,8 +12,8 @@ static inline size_t b2_round_up(size_t n, size_t multiple) { return (n + multip
 /* The scratch of a thread: ops->thread_scratch_bytes, 64-byte aligned. */
 void *b2_ops_thread_scratch(const b2_ops *ops, int thread);
 
-/* The products alone of an int8 matrix, with the rows that the last b2_ops_linear of n_rows rows and as many inputs
- * quantised. For measuring: quantising is no product. */
+/* The products alone of an int8 matrix with the rows that the last b2_ops_linear quantised: n_rows >= 1 of them, and as many
+ * inputs, planes and inputs to a group as w has. For measuring: quantising is no product. */
 void b2_ops_multiply_again(b2_ops *ops, const b2_matrix *w, size_t n_rows, b2_epilogue epilogue, float *out);
 
 #endif

@@ -11,6 +11,9 @@
 #include "kernels/probe.h"
 #include "tests/kernels/guarded.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 enum { BENCH_POOL_BYTES = 512 << 20, BENCH_MAX_REPEATS = 31 };
 
 typedef struct product {
@@ -68,6 +71,37 @@ static int compare_doubles(const void *a, const void *b) {
 static double median(double *v, int n) {
     qsort(v, (size_t)n, sizeof *v, compare_doubles);
     return v[n / 2];
+}
+
+/* How long a line takes from one core to another: 40 to 80 ns within a chip, 200 between two. Two vCPUs may be either, and
+ * change places within a second. */
+typedef struct ping_pong {
+    _Alignas(128) atomic_int turn;
+} ping_pong;
+enum { PING_PONGS = 20000 };
+
+static void *answer(void *context) {
+    ping_pong *p = context;
+    for (int i = 0; i < PING_PONGS; i++) {
+        while (atomic_load(&p->turn) != 2 * i + 1) continue;
+        atomic_store(&p->turn, 2 * i + 2);
+    }
+    return NULL;
+}
+
+/* 0 where no second thread can be had. */
+static double core_to_core_ns(void) {
+    ping_pong p = {.turn = 0};
+    pthread_t other;
+    if (b2_cpu_physical_cores() < 2 || pthread_create(&other, NULL, answer, &p) != 0) return 0.0;
+    const int64_t start_ns = b2_clock_ns();
+    for (int i = 0; i < PING_PONGS; i++) {
+        atomic_store(&p.turn, 2 * i + 1);
+        while (atomic_load(&p.turn) != 2 * i + 2) continue;
+    }
+    const int64_t ns = b2_clock_ns() - start_ns;
+    pthread_join(other, NULL);
+    return (double)ns / (2.0 * PING_PONGS);
 }
 
 /* The next stretch of the pool, far from those used lately. */
@@ -244,6 +278,7 @@ static int bench_kernels(const char *isa_name, int n_threads, const char *phase)
     printf("%s, %d threads; one thread: dot %.0f GOP/s, fma %.0f GFLOP/s; all: dot %.0f, fma %.0f\n", s.ops.isa.name,
            b2_team_threads(s.ops.team), b2_probe_dot_gops(one, s.ops.isa.name), b2_probe_fma_gflops(one, s.ops.isa.name),
            b2_probe_dot_gops(s.ops.team, s.ops.isa.name), b2_probe_fma_gflops(s.ops.team, s.ops.isa.name));
+    printf("core to core: %.0f ns (within a chip 40 to 80, between two about 200)\n", core_to_core_ns());
     const bool only_verbs = phase != NULL && strcmp(phase, "verbs") == 0;
     if (!only_verbs) bench_products(&s, phase);
     if (phase == NULL || only_verbs) bench_verbs(&s);

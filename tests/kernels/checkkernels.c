@@ -93,8 +93,10 @@ static void check_gemm_case(check *c, const gemm_case *g) {
         }
     const b2_quantised_rows rows = {
         .hi = hi, .lo = lo, .scale = scale, .sum = sum, .n_rows = g->n_rows, .stride = g->k};
-    const b2_weight_panels panels = {
+    b2_weight_panels panels = {
         .values = w, .scales = d, .panel = g->panel, .group = g->group, .n_panels = g->n_panels};
+    const b2_weight_panels next = panels;
+    if (next_below(&c->seed, 2)) panels.next = &next;
     /* fewer outputs than the panels hold, a bias or none, every epilogue; rows of out further apart than they are long */
     const size_t n = n_out - next_below(&c->seed, g->panel), stride = n + next_below(&c->seed, 40);
     const size_t y_bytes = g->n_rows * B2_GEMM_STRIP * sizeof(float), n_result = (g->n_rows - 1) * stride + n;
@@ -144,12 +146,19 @@ static void check_gemm_i8(check *c) {
                             .a = f ? FILL_SPARSE : FILL_RANDOM, .w = FILL_RANDOM, .scales = KIND_PLAIN};
             check_gemm_case(c, &g);
         }
-    for (size_t group = 4; group <= 128; group *= 2) /* other groups than 128 are allowed */
-        for (int i = 0; i < 4; i++) {
-            g = (gemm_case){.n_rows = 1 + 6 * (size_t)i, .k = group * 3, .panel = i % 2 ? 64 : 16, .n_panels = 1,
-                            .group = group, .planes = 1 + i / 2, .scales = KIND_PLAIN};
+    static const size_t groups[] = {4, 8, 16, 32, 48, 64, 96, 100, 128}; /* other groups than 128 are allowed */
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        for (size_t j = 0; j < 12; j++) {
+            g = (gemm_case){.n_rows = 1 + 6 * (j / 2), .k = groups[i] * (1 + next_below(&c->seed, 4)), .panel = j % 2 ? 64 : 16,
+                            .n_panels = j % 2 ? 1 : 1 + next_below(&c->seed, 4), .group = groups[i],
+                            .planes = 1 + (int)next_below(&c->seed, 2), .scales = KIND_PLAIN};
             check_gemm_case(c, &g);
         }
+    for (size_t n_rows = 1; n_rows <= 4; n_rows++) { /* rows longer than a kernel's scratch */
+        g = (gemm_case){.n_rows = n_rows, .k = 128 * 300, .panel = n_rows % 2 ? 16 : 64, .n_panels = 1, .group = 128,
+                        .planes = 2, .a = FILL_SPARSE, .scales = KIND_PLAIN};
+        check_gemm_case(c, &g);
+    }
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------- */

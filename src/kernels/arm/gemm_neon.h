@@ -25,18 +25,18 @@ INLINE void add_quad_to_y(const gemm_tile *t, int row, int quad, int32x4_t sum) 
 /* 128 hi + lo, or hi alone */
 INLINE int32x4_t join_planes(int32x4_t hi, int32x4_t lo) { return vaddq_s32(vshlq_n_s32(hi, 7), lo); }
 
+/* ahead: what to ask for meanwhile, where all slots live. */
 INLINE void sum_plane(const gemm_tile *t, const int8_t *plane, int first_row, const int n_rows, uint32_t live,
-                      quad_sum sum[][QUADS]) {
+                      const char *ahead, quad_sum sum[][QUADS]) {
     UNROLL
     for (int i = 0; i < n_rows; i++) {
         UNROLL
         for (int j = 0; j < QUADS; j++) quad_clear(&sum[i][j]);
     }
-    const char *ahead = t->ahead;
     plane += (size_t)first_row * t->stride;
     for (size_t slot = 0; slot < t->group / 4; slot++) {
         if (live != ALL_LIVE && (live >> slot & 1) == 0) continue;
-        __builtin_prefetch(ahead, 0, 2);
+        if (live == ALL_LIVE) __builtin_prefetch(ahead, 0, 2);
         ahead += t->ahead_step;
         const int8_t *file = t->file + slot * t->slot_bytes;
         int8x16_t weights[QUADS];
@@ -54,14 +54,14 @@ INLINE void sum_plane(const gemm_tile *t, const int8_t *plane, int first_row, co
 INLINE void run_rows(const gemm_tile *t, int first_row, const int n_rows, uint32_t live) {
     quad_sum sum[TILE_ROWS][QUADS];
     int32x4_t hi[TILE_ROWS][QUADS];
-    sum_plane(t, t->hi, first_row, n_rows, live, sum);
+    sum_plane(t, t->hi, first_row, n_rows, live, t->ahead, sum);
     UNROLL
     for (int i = 0; i < n_rows; i++) {
         UNROLL
         for (int j = 0; j < QUADS; j++) hi[i][j] = quad_total(&sum[i][j]);
     }
     if (t->lo != NULL) {
-        sum_plane(t, t->lo, first_row, n_rows, live, sum);
+        sum_plane(t, t->lo, first_row, n_rows, live, t->ahead + t->group / 4 * t->ahead_step, sum);
         UNROLL
         for (int i = 0; i < n_rows; i++) {
             UNROLL
@@ -145,7 +145,7 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         return;
     }
     if (walk_live(rows, w, out, y, scratch, 1, LIVE_ROWS, run_all_rows)) return;
-    walk_strip(rows, w, out, y, scratch, 1, 1, run);
+    walk_strip(rows, w, out, y, scratch, 1, 1, rows->lo != NULL ? 2 : 1, run);
 }
 
 #endif

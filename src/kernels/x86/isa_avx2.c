@@ -138,6 +138,7 @@ static void next_tile(gemm_tile *t) {
     t->file += TILE_OUTPUTS * 4;
     if (t->block != NULL) t->block += TILE_LINE_BYTES / 4 * t->group; /* NULL: the live slots come from the file */
     t->d += TILE_OUTPUTS;
+    t->ahead += t->group / 4 * t->ahead_step;
     t->y += TILE_OUTPUTS;
     t->before += TILE_OUTPUTS;
 }
@@ -232,7 +233,7 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         return;
     }
     if (walk_live(rows, w, out, y, scratch, 1, LIVE_ROWS, run_live)) return;
-    walk_strip(rows, w, out, y, scratch, 1, BLOCK_BYTES, run_tile);
+    walk_strip(rows, w, out, y, scratch, 1, BLOCK_BYTES, 2, run_tile);
 }
 
 void b2_isa_fill_avx2(b2_isa *isa) {

@@ -242,8 +242,9 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         return;
     }
     if (walk_live(rows, w, out, y, scratch, TILE_COLUMNS, FEW_MOST_ROWS, run_live)) return;
-    if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, out, y, scratch, TILE_COLUMNS, 1, run_wide);
-    else walk_strip(rows, w, out, y, scratch, 1, 1, run_narrow);
+    const size_t n_planes = rows->lo != NULL ? 2 : 1;
+    if (w->n_panels * w->panel == B2_GEMM_STRIP) walk_strip(rows, w, out, y, scratch, TILE_COLUMNS, 1, n_planes, run_wide);
+    else walk_strip(rows, w, out, y, scratch, 1, 1, n_planes, run_narrow);
 }
 
 void b2_isa_fill_avx512vnni(b2_isa *isa) {

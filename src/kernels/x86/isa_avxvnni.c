@@ -199,7 +199,7 @@ static void gemm_i8(const b2_quantised_rows *rows, const b2_weight_panels *w, co
         return;
     }
     if (walk_live(rows, w, out, y, scratch, 1, LIVE_ROWS, run_live)) return;
-    walk_strip(rows, w, out, y, scratch, 1, 1, run_tile);
+    walk_strip(rows, w, out, y, scratch, 1, 1, rows->lo != NULL ? 2 : 1, run_tile);
 }
 
 void b2_isa_fill_avxvnni(b2_isa *isa) {
