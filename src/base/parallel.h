@@ -1,7 +1,9 @@
 /* parallel.h: the one way in which this program uses several threads.
  *
  * A region hands out units 0..n_units-1 to the team's threads, each unit to exactly one thread, in no promised order;
- * it returns when all are done. Results never depend on which thread got which unit: each unit writes its own outputs. */
+ * it returns when all are done. Neighbouring units mostly go to one thread, and the same share of them in every region:
+ * units in order of rows keep a thread's rows in its caches. Results never depend on which thread got which unit: each
+ * unit writes its own outputs. (With OPENMP=1 units go to whoever is free.) */
 #ifndef B2_PARALLEL_H
 #define B2_PARALLEL_H
 
