@@ -1,8 +1,7 @@
 /* fuzz_config.c: any text as config.json, generation_config.json and preprocessor_config.json. */
 #include "convert/config.h"
 #include "convert/json_file.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "reach.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_t *json;
@@ -11,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t n_ignored;
     if (b2_config_parse("fuzz", json, &config, NULL) == BLIP2_OK) {
         b2_config_parse_generation("fuzz", json, &config, &n_ignored, NULL);
-        b2_config_parse_images("fuzz", json, &config, NULL);
+        if (b2_config_parse_images("fuzz", json, &config, NULL) == BLIP2_OK) fuzz_reached();
     }
     json_decref(json);
     return 0;

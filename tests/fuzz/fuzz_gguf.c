@@ -2,6 +2,7 @@
  * door, so it is made right first where the file is well-formed enough to have one. */
 #include "checkpoint/checkpoint.h"
 #include "quant/gguf.h"
+#include "reach.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static void make_hash_right(uint8_t *data, size_t size) {
 
 /* Looks at everything that a checkpoint hands out. */
 static size_t touch_everything(const b2_checkpoint *c) {
-    size_t sum = b2_checkpoint_hparams(c)->n_vocab, n = 0;
+    size_t sum = b2_checkpoint_hparams(c)->opt.n_vocab, n = 0;
     for (size_t i = 0; i < b2_checkpoint_n_tensors(c); i++) {
         const b2_tensor *t = b2_checkpoint_tensor(c, i);
         sum += t->n_bytes > 0 ? ((const uint8_t *)t->data)[t->n_bytes - 1] : 0;
@@ -43,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (b2_checkpoint_parse(copy, size, &checkpoint, &err) == BLIP2_OK) {
         volatile size_t sum = touch_everything(checkpoint);
         (void)sum;
-        b2_checkpoint_verify(checkpoint, NULL, NULL, &err);
+        if (b2_checkpoint_verify(checkpoint, NULL, NULL, &err) == BLIP2_OK) fuzz_reached();
         b2_checkpoint_close(checkpoint);
     }
     free(copy);

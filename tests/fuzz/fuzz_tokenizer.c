@@ -3,7 +3,8 @@
  * vocabulary. */
 #include "tokenizer/alphabet.h"
 #include "tokenizer/bpe.h"
-#include "tokenizer/utf8.h"
+#include "base/utf8.h"
+#include "reach.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const size_t at = read_book(&b, copy, size);
     if (at == 0) add_good_entries(&b);
     if (b2_tokenizer_create(&b.v, &t, NULL) == BLIP2_OK) {
+        if (at > 0) fuzz_reached(); /* a vocabulary of its own */
         check_text(&b, t, copy + at, size - at);
         char *said = NULL; /* the input as ids too */
         size_t len;

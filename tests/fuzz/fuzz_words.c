@@ -1,17 +1,21 @@
-/* fuzz_words.c: any bytes as a word list and as the text it is looked for in, both modes; every match lies inside the text. */
-#include "cli/match.h"
+/* fuzz_words.c: any bytes as a word list and as the text it is looked for in, both modes; every match lies inside the
+ * text. */
+#include "words/match.h"
+#include "reach.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void match(const b2_words *words, b2_match_mode mode, const char *text) {
     b2_matches matches = {0};
-    if (b2_match_text(words, mode, text, &matches, NULL) == BLIP2_OK)
+    if (b2_match_text(words, mode, text, &matches, NULL) == BLIP2_OK) {
         for (size_t i = 0; i < matches.n; i++)
-            if (matches.items[i].start + matches.items[i].len > strlen(text) || matches.items[i].term >= words->n_terms) abort();
-    for (size_t column = 0; column < words->n_categories; column++) free(b2_match_join(words, mode, text, &matches, column));
+            if (matches.items[i].start + matches.items[i].len > strlen(text) || matches.items[i].term >= words->n_terms)
+                abort();
+        if (matches.n > 1) fuzz_reached();
+    }
+    for (size_t column = 0; column < b2_match_columns(words, mode); column++)
+        free(b2_match_join(words, mode, text, &matches, column));
     b2_matches_free(&matches);
 }
 
