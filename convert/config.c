@@ -1,13 +1,13 @@
 #include "convert/config.h"
 
 #include "convert/json_file.h"
-#include "convert/paths.h"
+#include "base/path.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Far above any model, far below where products of two overflow. The reader of model files has the same bounds. */
-enum { MAX_SIZE = 1000000, MAX_BLOCKS = 1024, MAX_IMAGE_SIZE = 16384 };
+#define EXAMPLES "Salesforce/blip2-opt-2.7b, blip2-opt-6.7b and what was trained from them"
 
 /* ---- checks that repeat ---------------------------------------------------------------------------------------- */
 
@@ -30,88 +30,99 @@ static blip2_status require_divisor(const b2_json_section *s, uint32_t n_heads, 
                    s->path, s->name, (unsigned)n_heads, (unsigned)width);
 }
 
-static blip2_status get_size(const b2_json_section *s, const char *key, uint32_t *value, blip2_error *err) {
-    return b2_json_get_u32(s, key, 1, MAX_SIZE, value, err);
-}
-
-static blip2_status get_eps(const b2_json_section *s, float *eps, blip2_error *err) {
-    B2_TRY(b2_json_get_f32(s, "layer_norm_eps", eps, err));
-    return *eps > 0.0f && *eps < 1.0f ? BLIP2_OK : b2_json_complain(s, "layer_norm_eps", "between 0 and 1", err);
+/* A number of the model, within the bounds that its row in quant's .def files has, into its field of *h. */
+static blip2_status get_number(const b2_json_section *s, const char *key, b2_hparams *h, b2_hparam number,
+                               blip2_error *err) {
+    const b2_hparam_spec spec = b2_hparams_spec(h, number);
+    void *field = (char *)h + spec.offset;
+    const bool is_divisor = spec.type == B2_TYPE_DIVISOR; /* what it divides may come later: require_divisor */
+    if (spec.type == B2_TYPE_U32 || is_divisor)
+        return b2_json_get_u32(s, key, (uint32_t)spec.min, is_divisor ? B2_SIZES_MAX : (uint32_t)spec.max, field, err);
+    const size_t n = spec.type == B2_TYPE_F32X3 ? 3 : 1;
+    B2_TRY(n == 3 ? b2_json_get_f32x3(s, key, field, err) : b2_json_get_f32(s, key, field, err));
+    char expected[64];
+    if (n == 3) snprintf(expected, sizeof expected, "three numbers above %g", spec.min);
+    else snprintf(expected, sizeof expected, "between %g and %g", spec.min, spec.max);
+    for (size_t i = 0; i < n; i++) {
+        const double value = (double)((const float *)field)[i];
+        if (!(value > spec.min && value < spec.max)) return b2_json_complain(s, key, expected, err);
+    }
+    return BLIP2_OK;
 }
 
 /* ---- the three towers ------------------------------------------------------------------------------------------ */
 
 static blip2_status parse_vision(const b2_json_section *s, b2_hparams *h, blip2_error *err) {
-    h->vision_width = 1408;
-    h->vision_ff = 6144;
-    h->vision_blocks = 39;
-    h->vision_heads = 16;
-    h->image_size = 224;
-    h->patch_size = 14;
-    h->vision_eps = 1e-6f; /* since transformers 4.34; before it was 1e-5, but then files were written in full */
-    B2_TRY(get_size(s, "hidden_size", &h->vision_width, err));
-    B2_TRY(get_size(s, "intermediate_size", &h->vision_ff, err));
-    B2_TRY(b2_json_get_u32(s, "num_hidden_layers", 1, MAX_BLOCKS, &h->vision_blocks, err));
-    B2_TRY(get_size(s, "num_attention_heads", &h->vision_heads, err));
-    B2_TRY(b2_json_get_u32(s, "image_size", 1, MAX_IMAGE_SIZE, &h->image_size, err));
-    B2_TRY(b2_json_get_u32(s, "patch_size", 1, h->image_size, &h->patch_size, err));
-    B2_TRY(get_eps(s, &h->vision_eps, err));
+    h->vision.width = 1408;
+    h->vision.ff = 6144;
+    h->vision.blocks = 39;
+    h->vision.heads = 16;
+    h->image.size = 224;
+    h->image.patch_size = 14;
+    h->vision.eps = 1e-6f; /* since transformers 4.34; before it was 1e-5, but then files were written in full */
+    B2_TRY(get_number(s, "hidden_size", h, B2_HPARAM_vision_width, err));
+    B2_TRY(get_number(s, "intermediate_size", h, B2_HPARAM_vision_ff, err));
+    B2_TRY(get_number(s, "num_hidden_layers", h, B2_HPARAM_vision_blocks, err));
+    B2_TRY(get_number(s, "num_attention_heads", h, B2_HPARAM_vision_heads, err));
+    B2_TRY(get_number(s, "image_size", h, B2_HPARAM_image_size, err));
+    B2_TRY(get_number(s, "patch_size", h, B2_HPARAM_image_patch_size, err));
+    B2_TRY(get_number(s, "layer_norm_eps", h, B2_HPARAM_vision_eps, err));
     B2_TRY(require_string(s, "hidden_act", "gelu", err));
     B2_TRY(require_bool(s, "qkv_bias", true, err));
     uint32_t n_channels = 3;
-    B2_TRY(get_size(s, "num_channels", &n_channels, err));
+    B2_TRY(b2_json_get_u32(s, "num_channels", 1, B2_SIZES_MAX, &n_channels, err));
     if (n_channels != 3) return b2_json_refuse(s, "num_channels", "3", err);
-    return require_divisor(s, h->vision_heads, h->vision_width, err);
+    return require_divisor(s, h->vision.heads, h->vision.width, err);
 }
 
 /* encoder_hidden_size is not read: Blip2Config overwrites it with the vision width. */
 static blip2_status parse_qformer(const b2_json_section *s, b2_hparams *h, blip2_error *err) {
-    h->qformer_width = 768;
-    h->qformer_ff = 3072;
-    h->qformer_blocks = 12;
-    h->qformer_heads = 12;
-    h->cross_frequency = 2;
-    h->qformer_eps = 1e-12f;
-    B2_TRY(get_size(s, "hidden_size", &h->qformer_width, err));
-    B2_TRY(get_size(s, "intermediate_size", &h->qformer_ff, err));
-    B2_TRY(b2_json_get_u32(s, "num_hidden_layers", 1, MAX_BLOCKS, &h->qformer_blocks, err));
-    B2_TRY(get_size(s, "num_attention_heads", &h->qformer_heads, err));
-    B2_TRY(b2_json_get_u32(s, "cross_attention_frequency", 1, MAX_BLOCKS, &h->cross_frequency, err));
-    B2_TRY(get_eps(s, &h->qformer_eps, err));
+    h->qformer.width = 768;
+    h->qformer.ff = 3072;
+    h->qformer.blocks = 12;
+    h->qformer.heads = 12;
+    h->qformer.cross_frequency = 2;
+    h->qformer.eps = 1e-12f;
+    B2_TRY(get_number(s, "hidden_size", h, B2_HPARAM_qformer_width, err));
+    B2_TRY(get_number(s, "intermediate_size", h, B2_HPARAM_qformer_ff, err));
+    B2_TRY(get_number(s, "num_hidden_layers", h, B2_HPARAM_qformer_blocks, err));
+    B2_TRY(get_number(s, "num_attention_heads", h, B2_HPARAM_qformer_heads, err));
+    B2_TRY(get_number(s, "cross_attention_frequency", h, B2_HPARAM_qformer_cross_frequency, err));
+    B2_TRY(get_number(s, "layer_norm_eps", h, B2_HPARAM_qformer_eps, err));
     B2_TRY(require_string(s, "hidden_act", "gelu", err));
     B2_TRY(require_string(s, "position_embedding_type", "absolute", err));
     B2_TRY(require_bool(s, "use_qformer_text_input", false, err));
     B2_TRY(require_bool(s, "qformer_text_input", false, err)); /* its older name */
-    return require_divisor(s, h->qformer_heads, h->qformer_width, err);
+    return require_divisor(s, h->qformer.heads, h->qformer.width, err);
 }
 
 static blip2_status parse_opt(const b2_json_section *s, b2_hparams *h, blip2_error *err) {
-    h->text_width = 768;
-    h->text_ff = 3072;
-    h->text_blocks = 12;
-    h->text_heads = 12;
-    h->max_positions = 2048;
-    h->text_eps = 1e-5f; /* no key: OPT's LayerNorms have PyTorch's default */
-    h->pad_id = 1;
-    h->bos_id = 2;
-    h->stop_id = 2;
-    B2_TRY(get_size(s, "hidden_size", &h->text_width, err));
-    B2_TRY(get_size(s, "ffn_dim", &h->text_ff, err));
-    B2_TRY(b2_json_get_u32(s, "num_hidden_layers", 1, MAX_BLOCKS, &h->text_blocks, err));
-    B2_TRY(get_size(s, "num_attention_heads", &h->text_heads, err));
-    B2_TRY(get_size(s, "max_position_embeddings", &h->max_positions, err));
-    B2_TRY(b2_json_get_u32(s, "pad_token_id", 0, MAX_SIZE - 1, &h->pad_id, err));
-    B2_TRY(b2_json_get_u32(s, "bos_token_id", 0, MAX_SIZE - 1, &h->bos_id, err));
-    B2_TRY(b2_json_get_u32(s, "eos_token_id", 0, MAX_SIZE - 1, &h->stop_id, err));
-    uint32_t projected = h->text_width;
-    B2_TRY(get_size(s, "word_embed_proj_dim", &projected, err));
-    if (projected != h->text_width) return b2_json_refuse(s, "word_embed_proj_dim", "the same as hidden_size", err);
+    h->opt.width = 768;
+    h->opt.ff = 3072;
+    h->opt.blocks = 12;
+    h->opt.heads = 12;
+    h->opt.max_positions = 2048;
+    h->opt.eps = 1e-5f; /* no key: OPT's LayerNorms have PyTorch's default */
+    h->tokenizer.pad_id = 1;
+    h->tokenizer.bos_id = 2;
+    h->tokenizer.stop_id = 2;
+    B2_TRY(get_number(s, "hidden_size", h, B2_HPARAM_opt_width, err));
+    B2_TRY(get_number(s, "ffn_dim", h, B2_HPARAM_opt_ff, err));
+    B2_TRY(get_number(s, "num_hidden_layers", h, B2_HPARAM_opt_blocks, err));
+    B2_TRY(get_number(s, "num_attention_heads", h, B2_HPARAM_opt_heads, err));
+    B2_TRY(get_number(s, "max_position_embeddings", h, B2_HPARAM_opt_max_positions, err));
+    B2_TRY(get_number(s, "pad_token_id", h, B2_HPARAM_tokenizer_pad_id, err));
+    B2_TRY(get_number(s, "bos_token_id", h, B2_HPARAM_tokenizer_bos_id, err));
+    B2_TRY(get_number(s, "eos_token_id", h, B2_HPARAM_tokenizer_stop_id, err));
+    uint32_t projected = h->opt.width;
+    B2_TRY(b2_json_get_u32(s, "word_embed_proj_dim", 1, B2_SIZES_MAX, &projected, err));
+    if (projected != h->opt.width) return b2_json_refuse(s, "word_embed_proj_dim", "the same as hidden_size", err);
     B2_TRY(require_bool(s, "do_layer_norm_before", true, err));
     B2_TRY(require_bool(s, "_remove_final_layer_norm", false, err));
     B2_TRY(require_bool(s, "enable_bias", true, err));
     B2_TRY(require_bool(s, "layer_norm_elementwise_affine", true, err));
     B2_TRY(require_string(s, "activation_function", "relu", err));
-    return require_divisor(s, h->text_heads, h->text_width, err);
+    return require_divisor(s, h->opt.heads, h->opt.width, err);
 }
 
 /* ---- config.json ----------------------------------------------------------------------------------------------- */
@@ -122,17 +133,32 @@ static blip2_status parse_image_token(const b2_json_section *s, int64_t *id, bli
     *id = -1;
     for (size_t i = 0; i < 2; i++) {
         uint32_t value = UINT32_MAX;
-        B2_TRY(b2_json_get_u32(s, KEYS[i], 0, MAX_SIZE - 1, &value, err));
+        B2_TRY(b2_json_get_u32(s, KEYS[i], 0, B2_SIZES_MAX - 1, &value, err));
         if (value != UINT32_MAX) *id = value;
     }
     return BLIP2_OK;
 }
 
-/* model_type has no default: a file without it is no configuration of a model. */
+/* What bitsandbytes saves in 8 bits is converted. All else has lost what a good int8 file is made of. */
+static blip2_status check_quantisation(const b2_json_section *s, blip2_error *err) {
+    static const char ADVICE[] = "none, or bitsandbytes in 8 bits: convert the checkpoint that it was made from";
+    b2_json_section q;
+    const char *method = "bitsandbytes";
+    bool in_8_bits = false;
+    B2_TRY(b2_json_get_section(s, "quantization_config", "quantization_config.", &q, err));
+    if (q.object == NULL) return BLIP2_OK;
+    B2_TRY(b2_json_get_string(&q, "quant_method", &method, err)); /* absent in files of early 2023 */
+    if (strcmp(method, "bitsandbytes") != 0) return b2_json_refuse(&q, "quant_method", ADVICE, err);
+    B2_TRY(b2_json_get_bool(&q, "load_in_8bit", &in_8_bits, err));
+    return in_8_bits ? BLIP2_OK : b2_json_refuse(&q, "load_in_8bit", ADVICE, err);
+}
+
+/* model_type has no default: a file without it does not describe a model. */
 static blip2_status check_architecture(const b2_json_section *s, blip2_error *err) {
     const char *type = "", *class_name = "Blip2ForConditionalGeneration";
     B2_TRY(b2_json_get_string(s, "model_type", &type, err));
-    if (strcmp(type, "blip-2") != 0) return b2_json_refuse(s, "model_type", "\"blip-2\"", err);
+    if (strcmp(type, "blip-2") != 0)
+        return b2_json_refuse(s, "model_type", "\"blip-2\": only BLIP-2 with OPT is run (" EXAMPLES ")", err);
     const json_t *first = json_array_get(json_object_get(s->object, "architectures"), 0);
     if (json_is_string(first)) class_name = json_string_value(first);
     if (strcmp(class_name, "Blip2ForConditionalGeneration") == 0 || strcmp(class_name, "Blip2Model") == 0)
@@ -150,14 +176,16 @@ blip2_status b2_config_parse(const char *path, const json_t *config, b2_config *
     B2_TRY(b2_json_get_section(&top, "text_config", "text_config.", &text, err));
     const char *text_type = "opt";
     B2_TRY(b2_json_get_string(&text, "model_type", &text_type, err));
-    if (strcmp(text_type, "opt") != 0) return b2_json_refuse(&text, "model_type", "\"opt\"", err);
+    if (strcmp(text_type, "opt") != 0)
+        return b2_json_refuse(&text, "model_type", "\"opt\": only BLIP-2 with OPT is run (" EXAMPLES ")", err);
+    B2_TRY(check_quantisation(&top, err));
 
     B2_TRY(parse_vision(&vision, &out->h, err));
     B2_TRY(parse_qformer(&qformer, &out->h, err));
     B2_TRY(parse_opt(&text, &out->h, err));
-    out->h.n_queries = 32;
-    B2_TRY(get_size(&top, "num_query_tokens", &out->h.n_queries, err));
-    if (out->h.n_queries >= out->h.max_positions)
+    out->h.qformer.n_queries = 32;
+    B2_TRY(get_number(&top, "num_query_tokens", &out->h, B2_HPARAM_qformer_n_queries, err));
+    if (out->h.qformer.n_queries >= out->h.opt.max_positions)
         return b2_json_refuse(&top, "num_query_tokens", "fewer than text_config.max_position_embeddings", err);
     B2_TRY(parse_image_token(&top, &out->image_token_id, err));
     return b2_json_get_bool(&text, "tie_word_embeddings", &out->head_is_tied, err);
@@ -170,18 +198,18 @@ blip2_status b2_config_parse_generation(const char *path, const json_t *generati
     const b2_json_section s = {.object = generation, .path = path, .name = ""};
     const json_t *eos = json_object_get(generation, "eos_token_id");
     *n_ignored = 0;
-    if (!json_is_array(eos)) return b2_json_get_u32(&s, "eos_token_id", 0, MAX_SIZE - 1, &config->h.stop_id, err);
+    if (!json_is_array(eos)) return get_number(&s, "eos_token_id", &config->h, B2_HPARAM_tokenizer_stop_id, err);
 
     uint32_t chosen = UINT32_MAX;
     for (size_t i = 0; i < json_array_size(eos); i++) {
         const json_t *item = json_array_get(eos, i);
         const json_int_t id = json_integer_value(item);
-        if (!json_is_integer(item) || id < 0 || id >= MAX_SIZE)
+        if (!json_is_integer(item) || id < 0 || id >= B2_SIZES_MAX)
             return b2_json_complain(&s, "eos_token_id", "an id or a list of ids", err);
-        if (i == 0 || (uint32_t)id == config->h.stop_id) chosen = (uint32_t)id;
+        if (i == 0 || (uint32_t)id == config->h.tokenizer.stop_id) chosen = (uint32_t)id;
     }
     if (chosen == UINT32_MAX) return b2_json_complain(&s, "eos_token_id", "an id or a list of ids", err);
-    config->h.stop_id = chosen;
+    config->h.tokenizer.stop_id = chosen;
     *n_ignored = json_array_size(eos) - 1;
     return BLIP2_OK;
 }
@@ -197,11 +225,11 @@ static blip2_status check_image_size(const b2_json_section *s, uint32_t expected
     if (json_is_object(size)) {
         const b2_json_section sides = {.object = size, .path = s->path, .name = "size."};
         height = width = 0;
-        B2_TRY(b2_json_get_u32(&sides, "height", 1, MAX_IMAGE_SIZE, &height, err));
-        B2_TRY(b2_json_get_u32(&sides, "width", 1, MAX_IMAGE_SIZE, &width, err));
+        B2_TRY(b2_json_get_u32(&sides, "height", 1, B2_IMAGE_SIDE_MAX, &height, err));
+        B2_TRY(b2_json_get_u32(&sides, "width", 1, B2_IMAGE_SIDE_MAX, &width, err));
         if (height == 0 || width == 0) return b2_json_complain(s, "size", "height and width", err);
     } else {
-        B2_TRY(b2_json_get_u32(s, "size", 1, MAX_IMAGE_SIZE, &height, err));
+        B2_TRY(b2_json_get_u32(s, "size", 1, B2_IMAGE_SIDE_MAX, &height, err));
         width = height;
     }
     if (height == expected && width == expected) return BLIP2_OK;
@@ -242,13 +270,11 @@ blip2_status b2_config_parse_images(const char *path, const json_t *processor, b
     if (factor != 1.0f / 255.0f) return b2_json_refuse(&s, "rescale_factor", "1/255", err);
 
     b2_hparams *h = &config->h;
-    memcpy(h->image_mean, CLIP_MEAN, sizeof h->image_mean);
-    memcpy(h->image_std, CLIP_STD, sizeof h->image_std);
-    B2_TRY(b2_json_get_f32x3(&s, "image_mean", h->image_mean, err));
-    B2_TRY(b2_json_get_f32x3(&s, "image_std", h->image_std, err));
-    for (size_t i = 0; i < 3; i++)
-        if (!(h->image_std[i] > 0.0f)) return b2_json_complain(&s, "image_std", "three numbers above 0", err);
-    return check_image_size(&s, h->image_size, err);
+    memcpy(h->image.mean, CLIP_MEAN, sizeof h->image.mean);
+    memcpy(h->image.std, CLIP_STD, sizeof h->image.std);
+    B2_TRY(get_number(&s, "image_mean", h, B2_HPARAM_image_mean, err));
+    B2_TRY(get_number(&s, "image_std", h, B2_HPARAM_image_std, err));
+    return check_image_size(&s, h->image.size, err);
 }
 
 /* ---- the folder ------------------------------------------------------------------------------------------------ */
@@ -286,8 +312,8 @@ static blip2_status load_generation(const char *folder, b2_config *out, size_t *
 static blip2_status load_images(const char *folder, b2_config *out, blip2_error *err) {
     json_t *json = NULL;
     char *path = NULL;
-    const char *name = b2_path_has(folder, "preprocessor_config.json") ? "preprocessor_config.json"
-                                                                       : "processor_config.json";
+    const char *name =
+        b2_path_has(folder, "preprocessor_config.json") ? "preprocessor_config.json" : "processor_config.json";
     if (!b2_path_has(folder, name))
         return b2_fail(err, BLIP2_IO, "%s: holds no preprocessor_config.json, which says how pictures are prepared",
                        folder);
@@ -296,8 +322,8 @@ static blip2_status load_images(const char *folder, b2_config *out, blip2_error 
     if (status == BLIP2_OK && strcmp(name, "processor_config.json") == 0) {
         processor = json_object_get(json, "image_processor");
         if (!json_is_object(processor))
-            status = b2_fail(err, BLIP2_IO, "%s: says nothing of pictures, and there is no preprocessor_config.json",
-                             path);
+            status =
+                b2_fail(err, BLIP2_IO, "%s: says nothing of pictures, and there is no preprocessor_config.json", path);
     }
     if (status == BLIP2_OK) status = b2_config_parse_images(path, processor, out, err);
     json_decref(json);

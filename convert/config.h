@@ -12,9 +12,9 @@
 #include <jansson.h>
 
 typedef struct b2_config {
-    b2_hparams h;         /* all but n_vocab (the embedding's rows say that), image_mean and image_std */
+    b2_hparams h;           /* all but opt.n_vocab: the embedding's rows say that */
     int64_t image_token_id; /* the placeholder for soft tokens; -1 in checkpoints that have none */
-    bool head_is_tied;    /* the LM head is the token embedding unless the checkpoint stores another */
+    bool head_is_tied;      /* the LM head is the token embedding unless the checkpoint stores another */
 } b2_config;
 
 /* config: the parsed config.json; path is only named. Errors: BLIP2_FORMAT, BLIP2_UNSUPPORTED. */

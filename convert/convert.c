@@ -1,11 +1,15 @@
 #include "convert/convert.h"
 
+#include "convert/adapter.h"
 #include "convert/config.h"
 #include "convert/encode.h"
 #include "convert/gguf_writer.h"
-#include "convert/loud.h"
+#include "convert/lookalike.h"
 #include "convert/names.h"
-#include "convert/paths.h"
+#include "convert/outliers.h"
+#include "base/leftovers.h"
+#include "base/path.h"
+#include "base/retry.h"
 #include "convert/source.h"
 #include "convert/stream.h"
 #include "convert/tensor_source.h"
@@ -21,12 +25,13 @@
 /* Everything that a conversion has in hand. */
 typedef struct job {
     const b2_convert_options *options;
-    b2_source source;
+    b2_source source, adapter; /* adapter.folder is NULL: none */
+    b2_adapter_config adapter_config;
     b2_config config;
     b2_tensor_source *tensors;
     b2_stems stems;
     b2_tokenizer_files tokenizer;
-    b2_loud loud;
+    b2_outliers outliers;
     uint8_t *planes; /* per stem */
     b2_encoder *encoder;
     b2_stream *stream;
@@ -65,59 +70,133 @@ static blip2_status check_ids(const job *j, blip2_error *err) {
     const struct {
         const char *what;
         int64_t id;
-    } ids[] = {{"eos_token_id", h->stop_id}, {"pad_token_id", h->pad_id}, {"image_token_index",
-               j->config.image_token_id}};
+    } ids[] = {{"eos_token_id", h->tokenizer.stop_id},
+               {"pad_token_id", h->tokenizer.pad_id},
+               {"image_token_index", j->config.image_token_id}};
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
-        if (ids[i].id >= (int64_t)h->n_vocab)
-            return b2_fail(err, BLIP2_SHAPE, "%s: %s is %lld, the token embedding has only %u rows",
-                           j->source.folder, ids[i].what, (long long)ids[i].id, (unsigned)h->n_vocab);
+        if (ids[i].id >= (int64_t)h->opt.n_vocab)
+            return b2_fail(err, BLIP2_SHAPE, "%s: %s is %lld, the token embedding has only %u rows", j->source.folder,
+                           ids[i].what, (long long)ids[i].id, (unsigned)h->opt.n_vocab);
     return BLIP2_OK;
 }
 
 /* rename() would put the new file where a part of the checkpoint was. (Older model files may lie beside it.) */
-static blip2_status check_output(const job *j, blip2_error *err) {
+static blip2_status check_output(const job *j, const char *folder, blip2_error *err) {
     struct stat st;
-    if (stat(j->options->output, &st) != 0 || !S_ISREG(st.st_mode)) return BLIP2_OK; /* the writer says no to folders */
-    if (!b2_path_holds(j->source.folder, &st, ".gguf")) return BLIP2_OK;
+    if (folder == NULL || stat(j->options->output, &st) != 0 || !S_ISREG(st.st_mode))
+        return BLIP2_OK; /* the writer says no to folders */
+    if (!b2_path_holds(folder, &st, ".gguf")) return BLIP2_OK;
     return b2_fail(err, BLIP2_ARGUMENT, "%s: is a part of the checkpoint, expected another name to write to",
                    j->options->output);
+}
+
+/* What stands under the output's name must be a model file, or empty: a slip of the pen costs nobody a photograph. */
+static blip2_status check_replaced(const job *j, blip2_error *err) {
+    char start[4];
+    struct stat st;
+    const bool is_file = stat(j->options->output, &st) == 0 && S_ISREG(st.st_mode);
+    const size_t n = is_file ? b2_file_start(j->options->output, start, sizeof start) : 0; /* the writer says why not */
+    if (n == 0 || (n == sizeof start && memcmp(start, "GGUF", sizeof start) == 0)) return BLIP2_OK;
+    return b2_fail(err, BLIP2_ARGUMENT,
+                   "%s: is there already and is not a model file: expected another name to write to",
+                   j->options->output);
+}
+
+/* The source may be an adapter that only names its base, which then must be in the cache. */
+static blip2_status find_base(job *j, blip2_error *err) {
+    const b2_convert_options *o = j->options;
+    const b2_adapter_config *c = &j->adapter_config;
+    j->adapter = j->source;
+    j->source = (b2_source){0};
+    B2_TRY(b2_adapter_config_load(j->adapter.folder, &j->adapter_config, err));
+    if (c->base == NULL)
+        return b2_fail(err, BLIP2_UNSUPPORTED, "%s: is an adapter that names no base: blip2 convert BASE --adapter %s",
+                       j->adapter.folder, j->adapter.folder);
+    char base[512];
+    const int len = snprintf(base, sizeof base, "%s%s%s", c->base, c->revision == NULL ? "" : "@",
+                             c->revision == NULL ? "" : c->revision);
+    if (len < 0 || (size_t)len >= sizeof base)
+        return b2_fail(err, BLIP2_LIMIT, "%s: the name of its base is too long", c->path);
+    const blip2_status status = b2_source_resolve(base, o->cache_root, &j->source, err);
+    if (status != BLIP2_OK)
+        b2_error_prefix(err, "%s: is an adapter (blip2 convert BASE --adapter FOLDER); its base", j->adapter.folder);
+    return status;
+}
+
+/* Whatever the user named -> j->source, a checkpoint, and j->adapter, if there is one. transformers, too, applies an
+ * adapter that lies beside a complete model. */
+static blip2_status find_sources(job *j, blip2_error *err) {
+    const b2_convert_options *o = j->options;
+    B2_TRY(b2_source_resolve(o->source, o->cache_root, &j->source, err));
+    const bool has_adapter = b2_adapter_is_in(j->source.folder),
+               has_model = b2_path_has(j->source.folder, "config.json");
+    if (o->adapter != NULL) {
+        B2_TRY(b2_source_resolve(o->adapter, o->cache_root, &j->adapter, err));
+        return b2_adapter_config_load(j->adapter.folder, &j->adapter_config, err);
+    }
+    if (!has_adapter || (has_model && o->without_adapter)) return BLIP2_OK;
+    if (!has_model) return find_base(j, err);
+    j->adapter.folder = strdup(j->source.folder);
+    if (j->adapter.folder == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory", j->source.folder);
+    return b2_adapter_config_load(j->adapter.folder, &j->adapter_config, err);
+}
+
+static blip2_status bind(job *j, blip2_error *err) {
+    b2_adapter_count count;
+    B2_TRY(b2_names_bind(j->tensors, &j->config.h, j->config.head_is_tied, &j->stems, err));
+    if (j->adapter.folder == NULL) return BLIP2_OK;
+    B2_TRY(b2_adapter_bind(&j->adapter_config, j->tensors, &j->stems, &count, err));
+    notice(j, "%s: adapter merged: %zu matri%s changed, %zu tensor%s replaced", j->adapter.folder, count.n_loras,
+           count.n_loras == 1 ? "x" : "ces", count.n_tensors, count.n_tensors == 1 ? "" : "s");
+    return BLIP2_OK;
+}
+
+/* Before anything else says that config.json cannot be opened. */
+static blip2_status check_folder(const job *j, blip2_error *err) {
+    if (b2_path_has(j->source.folder, "config.json")) return BLIP2_OK;
+    return b2_lookalike_folder(j->source.folder, "config.json", err);
 }
 
 /* Small files first: whatever they say no to costs no time. */
 static blip2_status read_checkpoint(job *j, blip2_error *err) {
     size_t n_ignored_stops = 0;
     b2_hparams *h = &j->config.h;
-    B2_TRY(b2_source_resolve(j->options->source, j->options->cache_root, &j->source, err));
-    B2_TRY(check_output(j, err));
+    B2_TRY(find_sources(j, err));
+    B2_TRY(check_output(j, j->source.folder, err));
+    B2_TRY(check_output(j, j->adapter.folder, err));
+    B2_TRY(check_replaced(j, err));
+    B2_TRY(check_folder(j, err));
     B2_TRY(b2_config_load(j->source.folder, &j->config, &n_ignored_stops, err));
     if (n_ignored_stops > 0)
         notice(j, "%s/generation_config.json names %zu ids that end a caption; only %u is used", j->source.folder,
-               n_ignored_stops + 1, (unsigned)h->stop_id);
+               n_ignored_stops + 1, (unsigned)h->tokenizer.stop_id);
     B2_TRY(b2_tensor_source_open(j->source.folder, &j->tensors, err));
-    B2_TRY(b2_names_count_vocab(j->tensors, &h->n_vocab, err));
+    if (j->adapter.folder != NULL) B2_TRY(b2_adapter_add(j->adapter.folder, j->tensors, err));
+    B2_TRY(b2_names_count_vocab(j->tensors, &h->opt.n_vocab, err));
     B2_TRY(check_ids(j, err));
-    B2_TRY(b2_tokenizer_files_load(j->source.folder, h->n_vocab, h->bos_id, &j->tokenizer, err));
-    h->bos_id = (uint32_t)j->tokenizer.vocabulary.bos_id;
-    h->add_bos = j->tokenizer.vocabulary.add_bos;
-    return b2_names_bind(j->tensors, h, j->config.head_is_tied, &j->stems, err);
+    B2_TRY(b2_tokenizer_files_load(j->source.folder, h->opt.n_vocab, h->tokenizer.bos_id, &j->tokenizer, err));
+    h->tokenizer.bos_id = (uint32_t)j->tokenizer.vocabulary.bos_id;
+    h->tokenizer.add_bos = j->tokenizer.vocabulary.add_bos;
+    return bind(j, err);
 }
 
 /* ---- activation planes ----------------------------------------------------------------------------------------- */
 
 enum { SMALL_MATRIX = 1 << 20 };
 
-/* One for the ViT's matrices, but two for those whose inputs are loud: there the few loud ones set the scale for all others,
- * and one plane of 8 bits is too coarse. Two for small matrices as well: they take no time to speak of (ViT-g's smallest has
- * 2 million weights), and the demo's mean KL is thirteen times smaller so (tests/parity/ACCURACY.md). */
+/* One for the ViT's matrices, but two for those whose inputs hold outliers: there these few set the scale for all
+ * others, and one plane of 8 bits is too coarse. Two for small matrices as well: they take no time to speak of (the
+ * smallest of ViT-g has 2 million weights), and the demo's mean KL is thirteen times smaller so
+ * (tests/parity/ACCURACY.md). */
 static uint8_t planes_of_vision(const job *j, size_t stem) {
     const b2_tensor_spec *spec = &j->stems.items[stem].spec;
     if (j->options->vision_planes != 0) return (uint8_t)j->options->vision_planes;
     const bool is_small = (uint64_t)spec->n_out * spec->n_in < SMALL_MATRIX;
-    return j->loud.of_stem[stem] != NULL || is_small ? 2 : 1;
+    return j->outliers.of_stem[stem] != NULL || is_small ? 2 : 1;
 }
 
 static blip2_status choose_planes(job *j, blip2_error *err) {
-    B2_TRY(b2_loud_find(j->tensors, &j->stems, &j->loud, err));
+    B2_TRY(b2_outliers_find(j->tensors, &j->stems, &j->outliers, err));
     j->planes = calloc(j->stems.n, sizeof *j->planes);
     if (j->planes == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for the list of tensors");
     for (size_t i = 0; i < j->stems.n; i++) {
@@ -130,15 +209,18 @@ static blip2_status choose_planes(job *j, blip2_error *err) {
 
 /* ---- the file's head ------------------------------------------------------------------------------------------- */
 
-/* Only what the cache vouches for: one checkpoint gives one file, whatever the folder is called. */
+/* Only what the cache vouches for: one checkpoint gives one file, whatever the folder is called. A merged file is the
+ * adapter's, not the base's. */
 static void put_origin(const job *j) {
     char url[512];
-    if (j->source.repository != NULL) {
-        snprintf(url, sizeof url, "https://huggingface.co/%s", j->source.repository);
-        b2_gguf_writer_put_string(j->writer, B2_KEY_NAME, b2_path_base(j->source.repository));
+    const bool is_apart = j->adapter.folder != NULL && strcmp(j->adapter.folder, j->source.folder) != 0;
+    const b2_source *origin = is_apart ? &j->adapter : &j->source;
+    if (origin->repository != NULL) {
+        snprintf(url, sizeof url, "https://huggingface.co/%s", origin->repository);
+        b2_gguf_writer_put_string(j->writer, B2_KEY_NAME, b2_path_base(origin->repository));
         b2_gguf_writer_put_string(j->writer, B2_KEY_SOURCE, url);
     }
-    if (j->source.revision != NULL) b2_gguf_writer_put_string(j->writer, B2_KEY_REVISION, j->source.revision);
+    if (origin->revision != NULL) b2_gguf_writer_put_string(j->writer, B2_KEY_REVISION, origin->revision);
 }
 
 static void put_keys(const job *j) {
@@ -146,12 +228,6 @@ static void put_keys(const job *j) {
     const b2_vocabulary *v = &j->tokenizer.vocabulary;
     put_origin(j);
     b2_hparams_put(w, &j->config.h);
-    b2_gguf_writer_put_string(w, B2_KEY_RESAMPLE, B2_BICUBIC);
-    b2_gguf_writer_put_string(w, B2_KEY_VISION_ACTIVATION, B2_GELU_ERF);
-    b2_gguf_writer_put_string(w, B2_KEY_QFORMER_ACTIVATION, B2_GELU_ERF);
-    b2_gguf_writer_put_string(w, B2_KEY_TEXT_ACTIVATION, B2_RELU);
-    b2_gguf_writer_put_string(w, B2_KEY_TOKENIZER_MODEL, B2_TOKENIZER_MODEL);
-    b2_gguf_writer_put_string(w, B2_KEY_TOKENIZER_PRE, B2_TOKENIZER_PRE);
     b2_gguf_writer_put_array_strings(w, B2_KEY_TOKENS, v->tokens, v->n_tokens);
     b2_gguf_writer_put_array_i32(w, B2_KEY_TOKEN_TYPES, v->token_types, v->n_tokens);
     b2_gguf_writer_put_array_strings(w, B2_KEY_MERGES, v->merges, v->n_merges);
@@ -185,7 +261,8 @@ static void declare_stem(b2_gguf_writer *w, const b2_stem *stem, b2_dtype type, 
 
 /* Passes on the status of writing, so that the caller knows whose fault it is. */
 static blip2_status written(const job *j, blip2_status status) {
-    if (status == BLIP2_IO && j->options->output_failed != NULL) *j->options->output_failed = true;
+    const bool is_output = status == BLIP2_IO || status == BLIP2_NO_SPACE;
+    if (is_output && j->options->output_failed != NULL) *j->options->output_failed = true;
     return status;
 }
 
@@ -193,12 +270,19 @@ static void say_growing(const job *j, const char *temp_path) {
     if (j->options->growing != NULL) j->options->growing(j->options->context, temp_path);
 }
 
+static void say_leftover(void *context, const char *name, uint64_t n_bytes, bool is_removed) {
+    const char *what =
+        is_removed ? "removed: a conversion that was killed left it"
+                   : "is a part of a conversion that was killed, or runs without a lock: remove it if none runs";
+    notice(context, "%s (%.1f MB): %s", name, (double)n_bytes * 1e-6, what);
+}
+
 static blip2_status begin_file(job *j, blip2_error *err) {
-    B2_TRY(written(j, b2_gguf_writer_create(j->options->output, &j->writer, err)));
+    b2_leftovers_sweep(j->options->output, say_leftover, j);
+    B2_TRY(written(j, b2_gguf_writer_create(j->options->output, j->config.h.arch, &j->writer, err)));
     say_growing(j, b2_gguf_writer_temp_path(j->writer));
     put_keys(j);
-    for (size_t i = 0; i < j->stems.n; i++)
-        declare_stem(j->writer, &j->stems.items[i], j->options->type, j->planes[i]);
+    for (size_t i = 0; i < j->stems.n; i++) declare_stem(j->writer, &j->stems.items[i], j->options->type, j->planes[i]);
     return written(j, b2_gguf_writer_begin(j->writer, err));
 }
 
@@ -232,18 +316,26 @@ static blip2_status write_piece(job *j, const b2_piece *piece, blip2_error *err)
     return BLIP2_OK;
 }
 
+static void say_zeros(const job *j) {
+    const b2_stored_tensor *first;
+    const size_t n = b2_stream_zeros(j->stream, &first);
+    if (n == 0) return;
+    notice(j, "%s: %zu tensor%s hold%s only zeros, the first is %s: a broken download? Captions will make no sense",
+           b2_tensor_source_file(j->tensors, first), n, n == 1 ? "" : "s", n == 1 ? "s" : "", first->name);
+}
+
 static blip2_status write_tensors(job *j, blip2_error *err) {
     const b2_convert_options *o = j->options;
     const uint64_t total_bytes = count_bytes(&j->stems);
     uint64_t done_bytes = 0;
-    B2_TRY(b2_encoder_create(&j->stems, &j->loud, o->type, o->n_threads, o->fidelity != NULL, &j->encoder, err));
+    B2_TRY(b2_encoder_create(&j->stems, &j->outliers, o->type, o->n_threads, o->fidelity != NULL, &j->encoder, err));
     B2_TRY(b2_stream_open(j->tensors, &j->stems, &j->stream, err));
     for (;;) {
         const b2_piece *piece;
         if (o->is_cancelled != NULL && o->is_cancelled(o->context))
             return b2_fail(err, BLIP2_CANCELLED, "%s: conversion cancelled", o->output);
         B2_TRY(b2_stream_next(j->stream, &piece, err));
-        if (piece == NULL) return BLIP2_OK;
+        if (piece == NULL) return say_zeros(j), BLIP2_OK;
         B2_TRY(write_piece(j, piece, err));
         done_bytes += piece->n_bytes;
         if (o->progress != NULL) o->progress(o->context, done_bytes, total_bytes, piece->stem->spec.name);
@@ -271,10 +363,12 @@ blip2_status b2_convert(const b2_convert_options *options, blip2_error *err) {
     b2_gguf_writer_abandon(j.writer);
     say_growing(&j, NULL);
     free(j.planes);
-    b2_loud_free(&j.loud);
+    b2_outliers_free(&j.outliers);
     b2_stems_free(&j.stems);
     b2_tokenizer_files_free(&j.tokenizer);
     b2_tensor_source_close(j.tensors);
+    b2_adapter_config_free(&j.adapter_config);
+    b2_source_free(&j.adapter);
     b2_source_free(&j.source);
     return status;
 }

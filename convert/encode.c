@@ -1,5 +1,6 @@
 #include "convert/encode.h"
 
+#include "base/size.h"
 #include "base/parallel.h"
 #include "quant/half.h"
 #include "quant/panel.h"
@@ -12,19 +13,19 @@ enum { UNIT_ELEMENTS = 1 << 16 }; /* what a thread takes at a time of plain rows
 
 struct b2_encoder {
     const b2_stems *stems;
-    const b2_loud *loud;
+    const b2_outliers *outliers;
     b2_dtype type;
     b2_team *team;
     bool with_fidelity;
-    uint8_t *out;            /* bytes of one piece */
-    uint16_t *scales;        /* of one whole matrix */
-    float *scratch;          /* per thread: rows of one unit twice, [2][scratch_len] */
+    uint8_t *out;     /* bytes of one piece */
+    uint16_t *scales; /* of one whole matrix */
+    float *scratch;   /* per thread: rows of one unit twice, [2][scratch_len] */
     size_t scratch_len;
-    bool *refused;           /* per unit: something in it cannot be stored */
+    bool *refused; /* per unit: something in it cannot be stored */
     b2_fidelity *unit_fidelity, fidelity;
 
-    const b2_piece *piece;   /* the one being run */
-    b2_panel_shape shape;    /* of its matrix, when int8 */
+    const b2_piece *piece; /* the one being run */
+    b2_panel_shape shape;  /* of its matrix, when int8 */
     size_t unit_rows;
 };
 
@@ -59,20 +60,18 @@ static size_t encoded_bytes(const b2_encoder *e, const b2_piece *p) {
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
-
 static bool allocate(b2_encoder *e, const b2_stems *stems, int n_threads) {
     size_t out_bytes = 1, scales_bytes = 1, n_units = 1;
     b2_piece_cursor cursor = {0};
     b2_piece p;
     e->scratch_len = 1;
     while (b2_piece_next(stems, &cursor, &p)) {
-        out_bytes = max_size(out_bytes, encoded_bytes(e, &p));
-        n_units = max_size(n_units, count_units(e, &p));
-        e->scratch_len = max_size(e->scratch_len, rows_per_unit(e, &p) * p.n_in);
+        out_bytes = b2_max(out_bytes, encoded_bytes(e, &p));
+        n_units = b2_max(n_units, count_units(e, &p));
+        e->scratch_len = b2_max(e->scratch_len, rows_per_unit(e, &p) * p.n_in);
         if (piece_dtype(e, &p) != B2_DTYPE_I8) continue;
         const b2_panel_shape shape = matrix_shape(&p);
-        scales_bytes = max_size(scales_bytes, b2_panel_scales_bytes(&shape));
+        scales_bytes = b2_max(scales_bytes, b2_panel_scales_bytes(&shape));
     }
     e->team = b2_team_create(n_threads);
     if (e->team == NULL) return false;
@@ -84,13 +83,13 @@ static bool allocate(b2_encoder *e, const b2_stems *stems, int n_threads) {
     return e->out != NULL && e->scales != NULL && e->scratch != NULL && e->refused != NULL && e->unit_fidelity != NULL;
 }
 
-blip2_status b2_encoder_create(const b2_stems *stems, const b2_loud *loud, b2_dtype type, int n_threads, bool with_fidelity,
-                               b2_encoder **out, blip2_error *err) {
+blip2_status b2_encoder_create(const b2_stems *stems, const b2_outliers *outliers, b2_dtype type, int n_threads,
+                               bool with_fidelity, b2_encoder **out, blip2_error *err) {
     *out = NULL;
     b2_encoder *e = calloc(1, sizeof *e);
     if (e == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory to convert");
     e->stems = stems;
-    e->loud = loud;
+    e->outliers = outliers;
     e->type = type;
     e->with_fidelity = with_fidelity;
     if (!allocate(e, stems, n_threads)) {
@@ -130,8 +129,8 @@ static bool encode_panel(b2_encoder *e, size_t row, const float *rows, size_t n_
     const size_t panel = row / s->panel, panel_of_matrix = (e->piece->first_row + row) / s->panel;
     int8_t *values = (int8_t *)e->out + panel * s->panel * s->n_in_padded;
     uint16_t *scales = e->scales + panel_of_matrix * s->panel * (s->n_in_padded / s->group);
-    const float *loud = e->loud->of_stem[e->piece->stem - e->stems->items];
-    if (!b2_panel_quantise(s, rows, n_rows, loud, values, scales)) return false;
+    const float *outliers = e->outliers->of_stem[e->piece->stem - e->stems->items];
+    if (!b2_panel_quantise(s, rows, n_rows, outliers, values, scales)) return false;
     for (size_t r = 0; e->with_fidelity && r < n_rows; r++) {
         b2_panel_dequantise_row(s, values, scales, r, stored);
         b2_fidelity_add(fidelity, rows + r * s->n_in, stored, s->n_in);
@@ -184,7 +183,8 @@ static blip2_status complain(b2_encoder *e, size_t unit, const b2_stored_tensor 
             if (finite)
                 return b2_fail(err, BLIP2_UNSUPPORTED,
                                "tensor %s: value %g at element %" PRIu64 " does not fit f16 (at most 65504): use "
-                               "--type f32 or i8", t->name, (double)x[k], element + k);
+                               "--type f32 or i8",
+                               t->name, (double)x[k], element + k);
             return b2_fail(err, BLIP2_FORMAT, "tensor %s: expected finite numbers, got %s at element %" PRIu64, t->name,
                            x[k] != x[k] ? "NaN" : "infinity", element + k);
         }

@@ -1,9 +1,9 @@
 #include "convert/gguf_writer.h"
 
+#include "base/file.h"
 #include "quant/gguf.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,21 +19,21 @@ typedef struct buffer {
 } buffer;
 
 struct b2_gguf_writer {
-    char *path, *temp_path;
-    int fd;
+    char *path;
+    b2_replacement out;      /* written through its descriptor, at offsets */
     blip2_error first_error; /* of put and declare; status BLIP2_OK while there is none */
 
-    buffer keys, infos;      /* the header's two parts; begin puts them together in `keys` */
+    buffer keys, infos; /* the header's two parts; begin puts them together in `keys` */
     uint64_t n_keys, n_tensors;
-    buffer sizes, planes;    /* u64 and u8 per tensor */
-    uint64_t data_bytes;     /* declared so far, padding included */
+    buffer sizes, planes; /* u64 and u8 per tensor */
+    uint64_t data_bytes;  /* declared so far, padding included */
 
     bool begun;
     size_t tensor_hashes_at, header_hash_at; /* where their values lie in the header */
-    size_t current;          /* the tensor being written */
-    uint64_t current_bytes;  /* of it, so far */
-    uint64_t at;             /* where in the file the next byte goes */
-    XXH3_state_t *hash;      /* of the current tensor */
+    size_t current;                          /* the tensor being written */
+    uint64_t current_bytes;                  /* of it, so far */
+    uint64_t at;                             /* where in the file the next byte goes */
+    XXH3_state_t *hash;                      /* of the current tensor */
 };
 
 /* ---- the header grows in memory ----------------------------------------------------------------------------- */
@@ -142,15 +142,24 @@ void b2_gguf_writer_put_array_strings(b2_gguf_writer *w, const char *key, const 
     for (size_t i = 0; i < n; i++) append_text(w, &w->keys, values[i].data, values[i].len);
 }
 
-#define PUT_U32(key, value) b2_gguf_writer_put_u32(w, key, value)
-#define PUT_F32(key, value) b2_gguf_writer_put_f32(w, key, value)
-#define PUT_F32X3(key, value) b2_gguf_writer_put_array_f32(w, key, value, 3)
-#define PUT_BOOL(key, value) b2_gguf_writer_put_bool(w, key, value)
+static void put_number(b2_gguf_writer *w, const b2_hparam_spec *spec, const void *value) {
+    switch (spec->type) {
+    case B2_TYPE_U32:
+    case B2_TYPE_DIVISOR: b2_gguf_writer_put_u32(w, spec->key, *(const uint32_t *)value); break;
+    case B2_TYPE_F32: b2_gguf_writer_put_f32(w, spec->key, *(const float *)value); break;
+    case B2_TYPE_F32X3: b2_gguf_writer_put_array_f32(w, spec->key, value, 3); break;
+    case B2_TYPE_BOOL: b2_gguf_writer_put_bool(w, spec->key, *(const bool *)value); break;
+    }
+}
 
 void b2_hparams_put(b2_gguf_writer *w, const b2_hparams *h) {
-#define B2_HPARAM(type, member, key) PUT_##type(key, h->member);
-#include "quant/hparams.def"
-#undef B2_HPARAM
+    for (b2_hparam i = 0; i < B2_N_HPARAMS; i++) {
+        const b2_hparam_spec spec = b2_hparams_spec(h, i);
+        if (b2_arch_has(h->arch, spec.part)) put_number(w, &spec, (const char *)h + spec.offset);
+    }
+    const b2_method *method;
+    for (size_t i = 0; (method = b2_methods_get(i)) != NULL; i++)
+        if (b2_arch_has(h->arch, method->part)) b2_gguf_writer_put_string(w, method->key, method->value);
 }
 
 /* ne[0] * ne[1] * ... * bytes per element; 0 when a dimension is 0 or the product does not fit. */
@@ -185,33 +194,18 @@ void b2_gguf_writer_declare_tensor(b2_gguf_writer *w, const char *name, b2_dtype
 
 /* ---- the file -------------------------------------------------------------------------------------------------- */
 
-/* The name tells whose it is; a number follows when somebody left one of that name behind. */
-static blip2_status open_temp(b2_gguf_writer *w, blip2_error *err) {
-    const size_t capacity = strlen(w->path) + 64;
-    w->temp_path = malloc(capacity);
-    if (w->temp_path == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory", w->path);
-    for (int i = 0; i < 100 && w->fd < 0; i++) {
-        snprintf(w->temp_path, capacity, "%s.partial-%ld-%d", w->path, (long)getpid(), i);
-        w->fd = open(w->temp_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (w->fd < 0 && errno != EEXIST) break;
-    }
-    if (w->fd < 0) return b2_fail(err, BLIP2_IO, "%s: cannot be created: %s", w->path, strerror(errno));
-    return BLIP2_OK;
-}
-
 static void free_writer(b2_gguf_writer *w) {
-    if (w->fd >= 0) close(w->fd);
+    b2_replacement_abandon(&w->out);
     if (w->hash != NULL) XXH3_freeState(w->hash);
     free(w->keys.data);
     free(w->infos.data);
     free(w->sizes.data);
     free(w->planes.data);
-    free(w->temp_path);
     free(w->path);
     free(w);
 }
 
-blip2_status b2_gguf_writer_create(const char *path, b2_gguf_writer **out, blip2_error *err) {
+blip2_status b2_gguf_writer_create(const char *path, b2_arch arch, b2_gguf_writer **out, blip2_error *err) {
     *out = NULL;
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* the final rename would replace a device, too */
@@ -221,17 +215,16 @@ blip2_status b2_gguf_writer_create(const char *path, b2_gguf_writer **out, blip2
         return b2_fail(err, BLIP2_UNSUPPORTED, "%s: cannot be written on a big-endian machine", path);
     b2_gguf_writer *w = calloc(1, sizeof *w);
     if (w == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory", path);
-    w->fd = -1;
     w->path = strdup(path);
     w->hash = XXH3_createState();
     blip2_status status = BLIP2_OK;
     if (w->path == NULL || w->hash == NULL) status = b2_fail(err, BLIP2_MEMORY, "%s: no memory", path);
-    if (status == BLIP2_OK) status = open_temp(w, err);
+    if (status == BLIP2_OK) status = b2_replacement_open(path, true, &w->out, err);
     if (status != BLIP2_OK) {
         free_writer(w);
         return status;
     }
-    b2_gguf_writer_put_string(w, B2_KEY_ARCHITECTURE, B2_ARCHITECTURE);
+    b2_gguf_writer_put_string(w, B2_KEY_ARCHITECTURE, b2_arch_name(arch));
     b2_gguf_writer_put_u32(w, B2_KEY_ALIGNMENT, B2_FILE_ALIGN_BYTES);
     b2_gguf_writer_put_u32(w, B2_KEY_FORMAT_VERSION, B2_FORMAT_VERSION);
     *out = w;
@@ -241,7 +234,7 @@ blip2_status b2_gguf_writer_create(const char *path, b2_gguf_writer **out, blip2
 /* Disks that do not say how large they are (some network file systems) are believed to be large enough. */
 static blip2_status check_space(const b2_gguf_writer *w, blip2_error *err) {
     struct statvfs disk;
-    if (fstatvfs(w->fd, &disk) != 0 || disk.f_blocks == 0) return BLIP2_OK;
+    if (fstatvfs(w->out.fd, &disk) != 0 || disk.f_blocks == 0) return BLIP2_OK;
     const uint64_t block = disk.f_frsize != 0 ? disk.f_frsize : disk.f_bsize, n_free = disk.f_bavail;
     if (n_free >= b2_gguf_writer_file_bytes(w) / block + 1) return BLIP2_OK;
     return b2_fail(err, BLIP2_IO, "%s: needs %" PRIu64 " bytes, its disk has %" PRIu64 " free", w->path,
@@ -276,8 +269,7 @@ static void assemble_header(b2_gguf_writer *w) {
 blip2_status b2_gguf_writer_begin(b2_gguf_writer *w, blip2_error *err) {
     b2_gguf_writer_put_array_u8(w, B2_KEY_PLANES, w->planes.data, w->planes.len);
     assemble_header(w);
-    if (w->first_error.status != BLIP2_OK)
-        return b2_fail(err, w->first_error.status, "%s", w->first_error.message);
+    if (w->first_error.status != BLIP2_OK) return b2_fail(err, w->first_error.status, "%s", w->first_error.message);
     w->at = w->keys.len;
     w->begun = true;
     XXH3_64bits_reset(w->hash);
@@ -289,9 +281,9 @@ uint64_t b2_gguf_writer_file_bytes(const b2_gguf_writer *w) { return w->keys.len
 static blip2_status write_at(b2_gguf_writer *w, uint64_t at, const void *bytes, size_t n, blip2_error *err) {
     const uint8_t *from = bytes;
     while (n > 0) {
-        const ssize_t done = pwrite(w->fd, from, n, (off_t)at);
+        const ssize_t done = pwrite(w->out.fd, from, n, (off_t)at);
         if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return b2_fail(err, BLIP2_IO, "%s: cannot be written: %s", w->path, strerror(errno));
+        if (done < 0) return b2_fail_write(err, w->path, "cannot be written");
         from += done;
         at += (uint64_t)done;
         n -= (size_t)done;
@@ -331,47 +323,25 @@ blip2_status b2_gguf_writer_write(b2_gguf_writer *w, const void *bytes, size_t n
     return n == n_left ? end_tensor(w, err) : BLIP2_OK;
 }
 
-/* Best effort: the file is whole already, this only hurries its name to the disk. */
-static void sync_folder(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? strdup(".") : strdup(path);
-    if (folder == NULL) return;
-    if (slash != NULL) folder[slash == path ? 1 : slash - path] = '\0';
-    const int fd = open(folder, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(folder);
-}
-
 static blip2_status publish(b2_gguf_writer *w, blip2_error *err) {
     if (!w->begun || w->current != w->n_tensors)
         return b2_fail(err, BLIP2_ARGUMENT, "%s: %zu of %" PRIu64 " tensors were written", w->path, w->current,
                        w->n_tensors);
     store_u64(w->keys.data + w->header_hash_at, XXH3_64bits(w->keys.data, w->keys.len));
     B2_TRY(write_at(w, 0, w->keys.data, w->keys.len, err));
-    if (fsync(w->fd) != 0) return b2_fail(err, BLIP2_IO, "%s: cannot be synced: %s", w->path, strerror(errno));
-    const int closed = close(w->fd);
-    w->fd = -1;
-    if (closed != 0) return b2_fail(err, BLIP2_IO, "%s: cannot be closed: %s", w->path, strerror(errno));
-    if (rename(w->temp_path, w->path) != 0)
-        return b2_fail(err, BLIP2_IO, "%s: cannot be renamed to %s: %s", w->temp_path, w->path, strerror(errno));
-    sync_folder(w->path);
+    B2_TRY(b2_replacement_commit(&w->out, err));
+    b2_sync_folder(w->path);
     return BLIP2_OK;
 }
 
 blip2_status b2_gguf_writer_finish(b2_gguf_writer *w, blip2_error *err) {
     const blip2_status status = publish(w, err);
-    if (status != BLIP2_OK) unlink(w->temp_path);
     free_writer(w);
     return status;
 }
 
 void b2_gguf_writer_abandon(b2_gguf_writer *w) {
-    if (w == NULL) return;
-    unlink(w->temp_path);
-    free_writer(w);
+    if (w != NULL) free_writer(w);
 }
 
-const char *b2_gguf_writer_temp_path(const b2_gguf_writer *w) { return w->temp_path; }
+const char *b2_gguf_writer_temp_path(const b2_gguf_writer *w) { return w->out.new_path; }

@@ -22,8 +22,8 @@
 
 typedef struct b2_gguf_writer b2_gguf_writer;
 
-/* Creates the temporary file. Errors: BLIP2_IO, BLIP2_MEMORY. */
-blip2_status b2_gguf_writer_create(const char *path, b2_gguf_writer **out, blip2_error *err);
+/* Creates the temporary file of a model of this architecture. Errors: BLIP2_IO, BLIP2_MEMORY. */
+blip2_status b2_gguf_writer_create(const char *path, b2_arch arch, b2_gguf_writer **out, blip2_error *err);
 
 /* What put and declare find wrong (no memory, a name too long) is kept, and begin returns it. Keys and values are
  * copied. Keys must not repeat. */
@@ -38,7 +38,7 @@ void b2_gguf_writer_put_array_u64(b2_gguf_writer *w, const char *key, const uint
 void b2_gguf_writer_put_array_f32(b2_gguf_writer *w, const char *key, const float *values, size_t n);
 void b2_gguf_writer_put_array_strings(b2_gguf_writer *w, const char *key, const b2_text *values, size_t n);
 
-/* All of hparams.def. */
+/* The numbers and methods of all parts that the architecture has. */
 void b2_hparams_put(b2_gguf_writer *w, const b2_hparams *h);
 
 /* ne: dimensions, fastest first. planes: activation planes of an I8 matrix, 0 for any other tensor. */

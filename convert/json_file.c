@@ -1,56 +1,25 @@
 #include "convert/json_file.h"
 
+#include "convert/lookalike.h"
+
+#include "base/file.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-static blip2_status read_stream(FILE *file, const char *path, size_t n, char *text, blip2_error *err) {
-    const size_t got = fread(text, 1, n, file);
-    if (got == n) return BLIP2_OK;
-    if (ferror(file)) return b2_fail(err, BLIP2_IO, "%s: cannot be read: %s", path, strerror(errno));
-    return b2_fail(err, BLIP2_IO, "%s: ends after %zu bytes, expected %zu", path, got, n);
-}
-
-blip2_status b2_file_load(const char *path, size_t max_bytes, char **out, size_t *len, blip2_error *err) {
-    *out = NULL;
-    *len = 0;
-    FILE *file = fopen(path, "rb");
-    struct stat st;
-    if (file == NULL) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    blip2_status status = BLIP2_OK;
-    if (fstat(fileno(file), &st) != 0 || !S_ISREG(st.st_mode))
-        status = b2_fail(err, BLIP2_IO, "%s: is not a regular file", path);
-    else if (st.st_size < 0 || (uint64_t)st.st_size > max_bytes)
-        status = b2_fail(err, BLIP2_LIMIT, "%s: has %lld bytes, expected at most %zu", path, (long long)st.st_size,
-                         max_bytes);
-    const size_t n = status == BLIP2_OK ? (size_t)st.st_size : 0;
-    char *text = status == BLIP2_OK ? malloc(n + 1) : NULL;
-    if (status == BLIP2_OK && text == NULL) status = b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", path);
-    if (status == BLIP2_OK) status = read_stream(file, path, n, text, err);
-    fclose(file);
-    if (status != BLIP2_OK) {
-        free(text);
-        return status;
-    }
-    text[n] = '\0';
-    *out = text;
-    *len = n;
-    return BLIP2_OK;
-}
 
 blip2_status b2_json_parse(const char *path, const char *text, size_t len, json_t **out, blip2_error *err) {
     json_error_t error;
+    errno = 0; /* jansson does not always say when it was memory that failed */
     *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
     /* tokenizer_config.json's model_max_length is int(1e30) where nobody set it: such files are read as reals. */
     if (*out == NULL && json_error_code(&error) == json_error_numeric_overflow)
         *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
-    if (*out == NULL && json_error_code(&error) == json_error_out_of_memory)
+    if (*out == NULL && (errno == ENOMEM || json_error_code(&error) == json_error_out_of_memory))
         return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", path);
-    if (*out == NULL)
-        return b2_fail(err, BLIP2_FORMAT, "%s: broken JSON in line %d: %s", path, error.line, error.text);
+    if (*out == NULL) return b2_fail(err, BLIP2_FORMAT, "%s: broken JSON in line %d: %s", path, error.line, error.text);
     if (json_is_object(*out)) return BLIP2_OK;
     json_decref(*out);
     *out = NULL;
@@ -61,8 +30,9 @@ blip2_status b2_json_load(const char *path, json_t **out, blip2_error *err) {
     char *text;
     size_t len;
     *out = NULL;
-    B2_TRY(b2_file_load(path, B2_JSON_FILE_MAX_BYTES, &text, &len, err));
-    const blip2_status status = b2_json_parse(path, text, len, out, err);
+    B2_TRY(b2_file_read(path, B2_JSON_FILE_MAX_BYTES, &text, &len, err));
+    blip2_status status = b2_lookalike_check(path, text, len, err);
+    if (status == BLIP2_OK) status = b2_json_parse(path, text, len, out, err);
     free(text);
     return status;
 }

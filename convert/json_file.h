@@ -24,9 +24,6 @@ blip2_status b2_json_load(const char *path, json_t **out, blip2_error *err);
 /* The same from memory; path is only named. */
 blip2_status b2_json_parse(const char *path, const char *text, size_t len, json_t **out, blip2_error *err);
 
-/* A whole file as bytes with a NUL behind them, for those that are not JSON. The caller frees *out. */
-blip2_status b2_file_load(const char *path, size_t max_bytes, char **out, size_t *len, blip2_error *err);
-
 /* An object inside a section; an empty section when it is absent or null. */
 blip2_status b2_json_get_section(const b2_json_section *s, const char *key, const char *name, b2_json_section *out,
                                  blip2_error *err);

@@ -1,26 +1,25 @@
 #include "convert/pickle.h"
 
+#include "base/grow.h"
+#include "convert/pickle_names.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- the machine's values -------------------------------------------------------------------------------------- */
 
-typedef enum value_kind {
-    NONE, BOOL, INT, STRING, FUNCTION, STORAGE_TYPE, TUPLE, DICT, STORAGE, TENSOR
-} value_kind;
+typedef enum value_kind { NONE, BOOL, INT, STRING, FUNCTION, TYPE, TUPLE, DICT, LIST, STORAGE, TENSOR } value_kind;
 
-typedef enum function_id { ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER } function_id;
-
-/* Values are small and copied; what is larger lies in the machine's tables, which only grow. Nothing is ever walked
- * recursively, so depth costs nothing. */
+/* A list is kept as a dictionary without keys. Values are small and copied; what is larger lies in the machine's
+ * tables, which only grow. Nothing is ever walked recursively, so depth costs nothing. */
 typedef struct value {
     value_kind kind;
-    uint32_t n;       /* TUPLE: its length */
+    uint32_t n; /* TUPLE: its length */
     union {
         int64_t integer;
         b2_text string;
-        size_t at;    /* TUPLE, STORAGE, TENSOR: index in its table; DICT: its number; FUNCTION: its id */
+        size_t at; /* TUPLE, STORAGE, TENSOR: index in its table; DICT, LIST: its number; FUNCTION: its id */
         const char *type_name;
     } as;
 } value;
@@ -44,9 +43,9 @@ typedef struct table {
 } table;
 
 enum {
-    STACK_MAX = 1 << 16,  /* torch.save writes dictionaries in batches of 1000 entries */
+    STACK_MAX = 1 << 16, /* torch.save writes dictionaries in batches of 1000 entries */
     MEMO_MAX = 1 << 20,
-    TABLE_MAX = 1 << 22   /* items of any other table */
+    TABLE_MAX = 1 << 22 /* items of any other table */
 };
 
 typedef struct machine {
@@ -72,13 +71,8 @@ static blip2_status append(machine *m, table *t, size_t limit, const void *item,
     if (t->n >= limit)
         return b2_fail(m->err, BLIP2_LIMIT, "%s: pickle too large at byte %zu: more than %zu items", m->path, m->op_at,
                        limit);
-    if (t->n == t->capacity) {
-        const size_t capacity = 2 * t->capacity + 64;
-        void *items = realloc(t->items, capacity * item_bytes);
-        if (items == NULL) return b2_fail(m->err, BLIP2_MEMORY, "%s: no memory to read it", m->path);
-        t->items = items;
-        t->capacity = capacity;
-    }
+    if (!b2_grow(&t->items, t->n, &t->capacity, item_bytes))
+        return b2_fail(m->err, BLIP2_MEMORY, "%s: no memory to read it", m->path);
     memcpy((uint8_t *)t->items + t->n * item_bytes, item, item_bytes);
     t->n++;
     return BLIP2_OK;
@@ -152,10 +146,10 @@ static blip2_status push_long(machine *m) {
     return push(m, (value){.kind = INT, .as.integer = integer});
 }
 
-static blip2_status push_string(machine *m) {
+static blip2_status push_string(machine *m, size_t n_bytes_of_len) {
     uint64_t len = 0;
     const uint8_t *bytes = NULL;
-    B2_TRY(take_uint(m, 4, &len));
+    B2_TRY(take_uint(m, n_bytes_of_len, &len));
     B2_TRY(take(m, (size_t)len, &bytes));
     return push(m, (value){.kind = STRING, .as.string = {.data = (const char *)bytes, .len = (size_t)len}});
 }
@@ -163,6 +157,8 @@ static blip2_status push_string(machine *m) {
 static blip2_status push_bool(machine *m, bool truth) { return push(m, (value){.kind = BOOL, .as.integer = truth}); }
 
 static blip2_status push_dict(machine *m) { return push(m, (value){.kind = DICT, .as.at = m->n_dicts++}); }
+
+static blip2_status push_list(machine *m) { return push(m, (value){.kind = LIST, .as.at = m->n_dicts++}); }
 
 /* The topmost n values become a tuple. */
 static blip2_status make_tuple(machine *m, size_t n) {
@@ -174,9 +170,7 @@ static blip2_status make_tuple(machine *m, size_t n) {
     return push(m, tuple);
 }
 
-static blip2_status push_mark(machine *m) {
-    return append(m, &m->marks, STACK_MAX, &m->stack.n, sizeof m->stack.n);
-}
+static blip2_status push_mark(machine *m) { return append(m, &m->marks, STACK_MAX, &m->stack.n, sizeof m->stack.n); }
 
 /* Removes the last mark; *n is how many values lie above it. */
 static blip2_status pop_mark(machine *m, size_t *n) {
@@ -196,7 +190,7 @@ static blip2_status memo_put(machine *m, size_t n_bytes) {
     if (index >= MEMO_MAX)
         return b2_fail(m->err, BLIP2_LIMIT, "%s: pickle at byte %zu wants memory cell %" PRIu64 " of at most %d",
                        m->path, m->op_at, index, (int)MEMO_MAX);
-    /* Cells are numbered in the order of their use: a gap is no work of torch.save. */
+    /* Cells are numbered in the order of their use: torch.save leaves no gap. */
     if (index > m->memo.n) return broken(m, "it skips a memory cell");
     if (index == m->memo.n) return append(m, &m->memo, MEMO_MAX, v, sizeof *v);
     ((value *)m->memo.items)[index] = *v;
@@ -210,65 +204,36 @@ static blip2_status memo_get(machine *m, size_t n_bytes) {
     return push(m, ((const value *)m->memo.items)[index]);
 }
 
-/* For sentences: a word out of the pickle, or what is wrong with it. */
-enum { WORD_BYTES = 101 };
-static const char *word_text(const b2_text *word, char text[WORD_BYTES]) {
-    if (word->len >= WORD_BYTES) return "(a long name)";
-    for (size_t i = 0; i < word->len; i++)
-        if (word->data[i] < 0x20 || word->data[i] > 0x7E) return "(an unprintable name)";
-    memcpy(text, word->data, word->len);
-    text[word->len] = '\0';
-    return text;
-}
-
 /* ---- names of Python things ------------------------------------------------------------------------------------ */
 
-static bool is_line(const b2_text *line, const char *text) {
-    return line->len == strlen(text) && memcmp(line->data, text, line->len) == 0;
-}
-
-static const char *find_storage_type(const b2_text *name) {
-    static const char *const TYPES[] = {"FloatStorage", "HalfStorage", "BFloat16Storage", "DoubleStorage",
-                                        "LongStorage",  "IntStorage",  "ShortStorage",    "CharStorage",
-                                        "ByteStorage",  "BoolStorage"};
-    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++)
-        if (is_line(name, TYPES[i])) return TYPES[i];
-    return NULL;
-}
-
 static blip2_status push_global(machine *m) {
-    static const struct {
-        const char *module, *name;
-        function_id id;
-    } FUNCTIONS[] = {{"collections", "OrderedDict", ORDERED_DICT},
-                     {"torch._utils", "_rebuild_tensor_v2", REBUILD_TENSOR},
-                     {"torch._utils", "_rebuild_parameter", REBUILD_PARAMETER}};
     b2_text module = {0}, name = {0};
     B2_TRY(take_line(m, &module));
     B2_TRY(take_line(m, &name));
-    for (size_t i = 0; i < sizeof FUNCTIONS / sizeof *FUNCTIONS; i++)
-        if (is_line(&module, FUNCTIONS[i].module) && is_line(&name, FUNCTIONS[i].name))
-            return push(m, (value){.kind = FUNCTION, .as.at = FUNCTIONS[i].id});
-    const char *type_name = is_line(&module, "torch") ? find_storage_type(&name) : NULL;
-    if (type_name != NULL) return push(m, (value){.kind = STORAGE_TYPE, .as.type_name = type_name});
-    char module_text[WORD_BYTES], name_text[WORD_BYTES];
+    const b2_pickle_function function = b2_pickle_find_function(&module, &name);
+    if (function != B2_PICKLE_NO_FUNCTION) return push(m, (value){.kind = FUNCTION, .as.at = function});
+    const char *type_name = b2_pickle_find_storage_type(&module, &name);
+    if (type_name != NULL) return push(m, (value){.kind = TYPE, .as.type_name = type_name});
+    char module_text[B2_PICKLE_WORD_BYTES], name_text[B2_PICKLE_WORD_BYTES];
     return b2_fail(m->err, BLIP2_UNSUPPORTED,
-                   "%s: pickle at byte %zu asks for %s.%s, which a checkpoint does not need: refused", m->path,
-                   m->op_at, word_text(&module, module_text), word_text(&name, name_text));
+                   "%s: pickle at byte %zu names %s.%s, which a checkpoint does not need: refused", m->path, m->op_at,
+                   b2_pickle_word_text(&module, module_text), b2_pickle_word_text(&name, name_text));
 }
 
-/* BINPERSID: ("storage", type, key, device, number of elements) -> a storage. */
+/* BINPERSID: ("storage", type, key, device, number of elements) -> a storage. Before PyTorch 1.6 there was a sixth item: of
+ * which other storage it is a part, None for whole ones. */
 static blip2_status push_storage(machine *m) {
     value id = {0};
     B2_TRY(pop(m, &id));
-    if (id.kind != TUPLE || id.n != 5) return broken(m, "a storage with another description");
+    if (id.kind != TUPLE || id.n < 5 || id.n > 6 || (id.n == 6 && tuple_item(m, &id, 5)->kind != NONE))
+        return broken(m, "a storage with another description");
     const value *word = tuple_item(m, &id, 0), *type = tuple_item(m, &id, 1), *key = tuple_item(m, &id, 2),
                 *count = tuple_item(m, &id, 4);
-    if (word->kind != STRING || !is_line(&word->as.string, "storage") || type->kind != STORAGE_TYPE ||
+    if (word->kind != STRING || !b2_pickle_is_word(&word->as.string, "storage") || type->kind != TYPE ||
         key->kind != STRING || count->kind != INT || count->as.integer < 0)
         return broken(m, "a storage with another description");
-    const storage s = {.type_name = type->as.type_name, .key = key->as.string,
-                       .n_elements = (uint64_t)count->as.integer};
+    const storage s = {
+        .type_name = type->as.type_name, .key = key->as.string, .n_elements = (uint64_t)count->as.integer};
     const value v = {.kind = STORAGE, .as.at = m->storages.n};
     B2_TRY(append(m, &m->storages, TABLE_MAX, &s, sizeof s));
     return push(m, v);
@@ -297,8 +262,11 @@ static blip2_status rebuild_tensor(machine *m, const value *args) {
         strides->kind != TUPLE || size->n != strides->n || size->n > B2_STORED_DIMS_MAX)
         return broken(m, "a tensor with another description");
     const storage *s = (const storage *)m->storages.items + from->as.at;
-    b2_pickle_tensor t = {.key = s->key, .type_name = s->type_name, .storage_elements = s->n_elements,
-                          .offset = (uint64_t)offset->as.integer, .n_dims = size->n};
+    b2_pickle_tensor t = {.key = s->key,
+                          .type_name = s->type_name,
+                          .storage_elements = s->n_elements,
+                          .offset = (uint64_t)offset->as.integer,
+                          .n_dims = size->n};
     for (uint32_t i = 0; i < t.n_dims; i++) {
         const value *dim = tuple_item(m, size, i);
         if (dim->kind != INT || dim->as.integer < 0) return broken(m, "a tensor with an impossible shape");
@@ -315,13 +283,14 @@ static blip2_status call(machine *m) {
     value args = {0}, function = {0};
     B2_TRY(pop(m, &args));
     B2_TRY(pop(m, &function));
-    if (function.kind != FUNCTION || args.kind != TUPLE) return broken(m, "a call of something that is no function");
-    switch ((function_id)function.as.at) {
-    case ORDERED_DICT: return args.n == 0 ? push_dict(m) : broken(m, "an OrderedDict that is not made empty");
-    case REBUILD_TENSOR: return rebuild_tensor(m, &args);
-    case REBUILD_PARAMETER: break;
+    if (function.kind != FUNCTION || args.kind != TUPLE) return broken(m, "a call of something that is not a function");
+    switch ((b2_pickle_function)function.as.at) {
+    case B2_PICKLE_ORDERED_DICT: return args.n == 0 ? push_dict(m) : broken(m, "an OrderedDict that is not made empty");
+    case B2_PICKLE_REBUILD_TENSOR: return rebuild_tensor(m, &args);
+    case B2_PICKLE_REBUILD_PARAMETER:
+    case B2_PICKLE_NO_FUNCTION: break;
     }
-    if (args.n == 0 || tuple_item(m, &args, 0)->kind != TENSOR) return broken(m, "a parameter that is no tensor");
+    if (args.n == 0 || tuple_item(m, &args, 0)->kind != TENSOR) return broken(m, "a parameter that is not a tensor");
     return push(m, *tuple_item(m, &args, 0));
 }
 
@@ -330,14 +299,34 @@ static blip2_status set_items(machine *m, size_t n) {
     const size_t first = m->stack.n - n;
     if (n % 2 != 0 || first <= floor_height(m)) return broken(m, "a key without its value");
     const value *values = m->stack.items, *dict = &values[first - 1];
-    if (dict->kind != DICT) return broken(m, "an entry for something that is no dictionary");
+    if (dict->kind != DICT) return broken(m, "an entry for something that is not a dictionary");
     for (size_t i = first; i < m->stack.n; i += 2) {
-        if (values[i].kind != STRING) return broken(m, "a key that is no string");
+        if (values[i].kind != STRING) return broken(m, "a key that is not a string");
         const dict_entry entry = {.dict = dict->as.at, .key = values[i].as.string, .item = values[i + 1]};
         B2_TRY(append(m, &m->dict_entries, TABLE_MAX, &entry, sizeof entry));
     }
     m->stack.n = first;
     return BLIP2_OK;
+}
+
+/* The topmost n values go to the end of the list below them. */
+static blip2_status append_items(machine *m, size_t n) {
+    const size_t first = m->stack.n - n;
+    if (m->stack.n - floor_height(m) <= n) return broken(m, "items without their list");
+    const value *values = m->stack.items, *list = &values[first - 1];
+    if (list->kind != LIST) return broken(m, "items for something that is not a list");
+    for (size_t i = first; i < m->stack.n; i++) {
+        const dict_entry entry = {.dict = list->as.at, .item = values[i]};
+        B2_TRY(append(m, &m->dict_entries, TABLE_MAX, &entry, sizeof entry));
+    }
+    m->stack.n = first;
+    return BLIP2_OK;
+}
+
+static blip2_status append_marked_items(machine *m) {
+    size_t n = 0;
+    B2_TRY(pop_mark(m, &n));
+    return append_items(m, n);
 }
 
 static blip2_status set_marked_items(machine *m) {
@@ -390,7 +379,12 @@ static blip2_status step(machine *m, uint8_t opcode) {
     case 'M': return push_int(m, 2);
     case 'J': return push_int(m, 4);
     case 0x8a: return push_long(m);
-    case 'X': return push_string(m);
+    case 'X':
+    case 'T': return push_string(m, 4); /* T and U: what Python 2 wrote */
+    case 'U': return push_string(m, 1);
+    case ']': return push_list(m);
+    case 'a': return append_items(m, 1);
+    case 'e': return append_marked_items(m);
     case 'q': return memo_put(m, 1);
     case 'r': return memo_put(m, 4);
     case 'h': return memo_get(m, 1);
@@ -418,9 +412,9 @@ static blip2_status collect(machine *m, size_t root, b2_pickle_tensors *out) {
         if (entries[i].dict != root) continue;
         blip2_status status = BLIP2_OK;
         if (entries[i].item.kind != TENSOR) {
-            char key[WORD_BYTES];
-            status = b2_fail(m->err, BLIP2_FORMAT, "%s: '%s' is no tensor, expected a plain dictionary of tensors",
-                             m->path, word_text(&entries[i].key, key));
+            char key[B2_PICKLE_WORD_BYTES];
+            status = b2_fail(m->err, BLIP2_FORMAT, "%s: '%s' is not a tensor, expected a plain dictionary of tensors",
+                             m->path, b2_pickle_word_text(&entries[i].key, key));
         } else {
             b2_pickle_tensor t = ((const b2_pickle_tensor *)m->tensors.items)[entries[i].item.as.at];
             t.name = entries[i].key;
@@ -434,31 +428,68 @@ static blip2_status collect(machine *m, size_t root, b2_pickle_tensors *out) {
     return BLIP2_OK;
 }
 
-static blip2_status run(machine *m, b2_pickle_tensors *out) {
+/* The items of list `root`, all strings. */
+static blip2_status collect_words(machine *m, size_t root, b2_pickle_words *out) {
+    const dict_entry *entries = m->dict_entries.items;
+    table result = {0};
+    blip2_status status = BLIP2_OK;
+    for (size_t i = 0; status == BLIP2_OK && i < m->dict_entries.n; i++) {
+        if (entries[i].dict != root) continue;
+        if (entries[i].item.kind != STRING) status = broken(m, "its list holds something else than strings");
+        else status = append(m, &result, B2_STORED_TENSORS_MAX, &entries[i].item.as.string, sizeof(b2_text));
+    }
+    *out = (b2_pickle_words){.items = result.items, .n = result.n};
+    if (status != BLIP2_OK) b2_pickle_words_free(out);
+    return status;
+}
+
+static blip2_status run(machine *m, value *result) {
     for (;;) {
         const uint8_t *opcode = NULL;
         m->op_at = m->at;
         B2_TRY(take(m, 1, &opcode));
-        if (*opcode == '.') break;
+        if (*opcode == '.') return pop(m, result);
         B2_TRY(step(m, *opcode));
     }
-    value result = {0};
-    B2_TRY(pop(m, &result));
-    if (result.kind != DICT) return broken(m, "its result is no dictionary");
-    return collect(m, result.as.at, out);
 }
 
-blip2_status b2_pickle_read(const char *path, const uint8_t *data, size_t size, b2_pickle_tensors *out,
+static void free_machine(machine *m) {
+    table *const tables[] = {&m->stack,        &m->marks,    &m->memo,   &m->tuple_items,
+                             &m->dict_entries, &m->storages, &m->tensors};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) free(tables[i]->items);
+}
+
+blip2_status b2_pickle_read(const char *path, const uint8_t *data, size_t size, size_t *n_used, b2_pickle_tensors *out,
                             blip2_error *err) {
+    machine m = {.path = path, .data = data, .size = size, .err = err};
+    value result = {0};
     *out = (b2_pickle_tensors){0};
     if (size > B2_PICKLE_MAX_BYTES)
         return b2_fail(err, BLIP2_LIMIT, "%s: its pickle has %zu bytes, expected at most %d", path, size,
                        (int)B2_PICKLE_MAX_BYTES);
-    machine m = {.path = path, .data = data, .size = size, .err = err};
-    const blip2_status status = run(&m, out);
-    table *const tables[] = {&m.stack, &m.marks, &m.memo, &m.tuple_items, &m.dict_entries, &m.storages, &m.tensors};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) free(tables[i]->items);
+    blip2_status status = run(&m, &result);
+    if (status == BLIP2_OK && result.kind != DICT) status = broken(&m, "its result is not a dictionary");
+    if (status == BLIP2_OK) status = collect(&m, result.as.at, out);
+    if (n_used != NULL) *n_used = m.at;
+    free_machine(&m);
     return status;
+}
+
+blip2_status b2_pickle_read_words(const char *path, const uint8_t *data, size_t size, size_t *n_used,
+                                  b2_pickle_words *out, blip2_error *err) {
+    machine m = {.path = path, .data = data, .size = size, .err = err};
+    value result = {0};
+    *out = (b2_pickle_words){0};
+    blip2_status status = run(&m, &result);
+    if (status == BLIP2_OK && result.kind == LIST) status = collect_words(&m, result.as.at, out);
+    *n_used = m.at;
+    free_machine(&m);
+    return status;
+}
+
+void b2_pickle_words_free(b2_pickle_words *words) {
+    free(words->items);
+    *words = (b2_pickle_words){0};
 }
 
 void b2_pickle_tensors_free(b2_pickle_tensors *tensors) {

@@ -1,21 +1,18 @@
 #include "convert/safetensors.h"
 
 #include "convert/json_file.h"
+#include "convert/lookalike.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { LENGTH_BYTES = 8 };
 
 /* ---- header ---------------------------------------------------------------------------------------------------- */
 
-/* What we read, and what may lie beside it unread (position_ids are I64). */
+/* What we read, and what may lie beside it unread (position_ids are I64). bitsandbytes stores I8 and a byte U8. */
 static const struct {
     const char *name;
     size_t n_bytes; /* per element */
@@ -25,7 +22,7 @@ static const struct {
     {"F32", 4, B2_DTYPE_F32, true}, {"F16", 2, B2_DTYPE_F16, true}, {"BF16", 2, B2_DTYPE_BF16, true},
     {"F64", 8, 0, false},           {"I64", 8, 0, false},           {"U64", 8, 0, false},
     {"I32", 4, 0, false},           {"U32", 4, 0, false},           {"I16", 2, 0, false},
-    {"U16", 2, 0, false},           {"I8", 1, 0, false},            {"U8", 1, 0, false},
+    {"U16", 2, 0, false},           {"I8", 1, B2_DTYPE_I8, true},   {"U8", 1, B2_DTYPE_I8, false},
     {"BOOL", 1, 0, false},          {"F8_E4M3", 1, 0, false},       {"F8_E5M2", 1, 0, false},
 };
 
@@ -129,60 +126,36 @@ blip2_status b2_safetensors_parse(const char *path, const char *header, size_t h
 
 /* ---- file ------------------------------------------------------------------------------------------------------ */
 
-blip2_status b2_safetensors_read(const b2_safetensors *file, uint64_t offset_bytes, size_t n_bytes, void *out,
-                                 blip2_error *err) {
-    uint8_t *to = out;
-    while (n_bytes > 0) {
-        const ssize_t got = pread(file->fd, to, n_bytes, (off_t)offset_bytes);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return b2_fail(err, BLIP2_IO, "%s: cannot be read: %s", file->path, strerror(errno));
-        if (got == 0) return b2_fail(err, BLIP2_IO, "%s: became shorter while it was read", file->path);
-        to += got;
-        offset_bytes += (uint64_t)got;
-        n_bytes -= (size_t)got;
-    }
-    return BLIP2_OK;
-}
-
-static blip2_status read_header(const b2_safetensors *file, b2_tensor_list *list, blip2_error *err) {
-    struct stat st;
-    if (fstat(file->fd, &st) != 0 || !S_ISREG(st.st_mode))
-        return b2_fail(err, BLIP2_IO, "%s: is not a regular file", file->path);
-    const uint64_t file_bytes = (uint64_t)st.st_size;
-    if (file_bytes < LENGTH_BYTES)
-        return b2_fail(err, BLIP2_FORMAT, "%s: has %" PRIu64 " bytes, too few for a safetensors file", file->path,
-                       file_bytes);
+static blip2_status read_header(const b2_flat_file *file, b2_tensor_list *list, blip2_error *err) {
     uint8_t length[LENGTH_BYTES];
-    B2_TRY(b2_safetensors_read(file, 0, sizeof length, length, err));
+    if (file->n_bytes < LENGTH_BYTES)
+        return b2_fail(err, BLIP2_FORMAT, "%s: has %" PRIu64 " bytes, too few for a safetensors file", file->path,
+                       file->n_bytes);
+    B2_TRY(b2_flat_file_read(file, 0, sizeof length, length, err));
     uint64_t header_len = 0;
     for (int i = LENGTH_BYTES - 1; i >= 0; i--) header_len = header_len << 8 | length[i];
-    if (header_len > file_bytes - LENGTH_BYTES)
-        return b2_fail(err, BLIP2_FORMAT, "%s: not a safetensors file, or cut short: its header claims %" PRIu64
-                       " bytes, the file has %" PRIu64, file->path, header_len, file_bytes);
+    if (header_len == 0 || header_len > file->n_bytes - LENGTH_BYTES) {
+        B2_TRY(b2_lookalike_check_file(file->path, err));
+        return b2_fail(err, BLIP2_FORMAT,
+                       "%s: not a safetensors file, or cut short: its header claims %" PRIu64
+                       " bytes, the file has %" PRIu64,
+                       file->path, header_len, file->n_bytes);
+    }
     if (header_len > B2_SAFETENSORS_HEADER_MAX_BYTES)
         return b2_fail(err, BLIP2_LIMIT, "%s: its header has %" PRIu64 " bytes, expected at most %d", file->path,
                        header_len, (int)B2_SAFETENSORS_HEADER_MAX_BYTES);
     char *header = malloc((size_t)header_len + 1);
     if (header == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory for its header", file->path);
-    blip2_status status = b2_safetensors_read(file, LENGTH_BYTES, (size_t)header_len, header, err);
+    blip2_status status = b2_flat_file_read(file, LENGTH_BYTES, (size_t)header_len, header, err);
     if (status == BLIP2_OK)
-        status = b2_safetensors_parse(file->path, header, (size_t)header_len, file_bytes, list, err);
+        status = b2_safetensors_parse(file->path, header, (size_t)header_len, file->n_bytes, list, err);
     free(header);
     return status;
 }
 
-blip2_status b2_safetensors_open(const char *path, b2_safetensors *file, b2_tensor_list *list, blip2_error *err) {
-    *file = (b2_safetensors){.fd = open(path, O_RDONLY | O_CLOEXEC)};
-    if (file->fd < 0) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    file->path = strdup(path);
-    const blip2_status status = file->path == NULL ? b2_fail(err, BLIP2_MEMORY, "%s: no memory", path)
-                                                   : read_header(file, list, err);
-    if (status != BLIP2_OK) b2_safetensors_close(file);
+blip2_status b2_safetensors_open(const char *path, b2_flat_file *file, b2_tensor_list *list, blip2_error *err) {
+    B2_TRY(b2_flat_file_open(path, file, err));
+    const blip2_status status = read_header(file, list, err);
+    if (status != BLIP2_OK) b2_flat_file_close(file);
     return status;
-}
-
-void b2_safetensors_close(b2_safetensors *file) {
-    if (file->fd >= 0) close(file->fd);
-    free(file->path);
-    *file = (b2_safetensors){.fd = -1};
 }

@@ -4,6 +4,7 @@
  *   .../models--org--name                  an entry of the Hugging Face cache: the revision that refs/main names
  *   .../models--org--name/snapshots/<sha>  one revision of it
  *   org/name                               such an entry below the cache's root
+ *   org/name@revision                      of it, the commit, branch or tag of that name
  *
  * The first that fits counts. Files in the cache are links to blobs; that makes no difference here. */
 #ifndef B2_SOURCE_H

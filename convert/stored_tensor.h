@@ -7,7 +7,7 @@
 
 enum {
     B2_STORED_DIMS_MAX = 8,
-    B2_STORED_NAME_MAX = 255,      /* bytes; the longest name of a BLIP-2 has 74 */
+    B2_STORED_NAME_MAX = 255, /* bytes; the longest name of a BLIP-2 has 74 */
     B2_STORED_TYPE_BYTES = 16,
     B2_STORED_TENSORS_MAX = 100000 /* a BLIP-2 has 1248 */
 };
@@ -16,12 +16,12 @@ typedef struct b2_stored_tensor {
     char *name;
     char type_name[B2_STORED_TYPE_BYTES]; /* as the container spells it, cut */
     const char *refusal;                  /* why it cannot be read ("its type is"...); NULL when it can */
-    b2_dtype dtype;                       /* F32, F16 or BF16; of no meaning with a refusal */
+    b2_dtype dtype;                       /* F32, F16, BF16 or I8; with a refusal, only its size counts */
     uint32_t n_dims;
     uint64_t dims[B2_STORED_DIMS_MAX];
     uint64_t n_elements;
-    size_t shard;                         /* which file of the checkpoint */
-    uint64_t entry, offset_bytes;         /* where its first element lies: entry of the container, byte inside it */
+    size_t shard;                 /* which file of the checkpoint */
+    uint64_t entry, offset_bytes; /* where its first element lies: entry of the container, byte inside it */
 } b2_stored_tensor;
 
 typedef struct b2_tensor_list {

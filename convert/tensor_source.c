@@ -1,12 +1,14 @@
 #include "convert/tensor_source.h"
 
 #include "convert/json_file.h"
-#include "convert/paths.h"
+#include "base/path.h"
+#include "convert/lookalike.h"
 #include "convert/safetensors.h"
+#include "convert/torch_old.h"
 #include "convert/torch_zip.h"
 #include "quant/half.h"
 
-#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +17,7 @@ enum { SHARDS_MAX = 1000, COMPARE_ELEMENTS = 1 << 18 };
 typedef struct shard {
     char *path;
     b2_torch_zip *zip; /* or, when it is NULL: */
-    b2_safetensors safetensors;
+    b2_flat_file flat;
 } shard;
 
 struct b2_tensor_source {
@@ -29,18 +31,18 @@ struct b2_tensor_source {
 
 /* The two families of files. */
 typedef struct family {
-    const char *single, *index, *shard_start, *shard_end;
-    bool is_zip;
+    const char *single, *index;
+    bool is_bin;
 } family;
 
 static const family FAMILIES[] = {
-    {"model.safetensors", "model.safetensors.index.json", "model-", ".safetensors", false},
-    {"pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-", ".bin", true},
+    {"model.safetensors", "model.safetensors.index.json", false},
+    {"pytorch_model.bin", "pytorch_model.bin.index.json", true},
 };
 enum { N_FAMILIES = sizeof FAMILIES / sizeof *FAMILIES };
 
 /* Opens one more file, whose tensors join the list. Takes path. */
-static blip2_status add_shard(b2_tensor_source *s, char *path, bool is_zip, blip2_error *err) {
+static blip2_status add_shard(b2_tensor_source *s, char *path, bool is_bin, blip2_error *err) {
     shard *shards = path == NULL ? NULL : realloc(s->shards, (s->n_shards + 1) * sizeof *shards);
     if (shards == NULL) {
         free(path);
@@ -48,13 +50,36 @@ static blip2_status add_shard(b2_tensor_source *s, char *path, bool is_zip, blip
     }
     s->shards = shards;
     shard *new_shard = &shards[s->n_shards];
-    *new_shard = (shard){.path = path, .safetensors = {.fd = -1}};
+    *new_shard = (shard){.path = path, .flat = {.fd = -1}};
     const size_t first = s->tensors.n;
     s->n_shards++;
-    if (is_zip) B2_TRY(b2_torch_zip_open(path, &new_shard->zip, &s->tensors, err));
-    else B2_TRY(b2_safetensors_open(path, &new_shard->safetensors, &s->tensors, err));
+    if (!is_bin) B2_TRY(b2_safetensors_open(path, &new_shard->flat, &s->tensors, err));
+    else if (b2_torch_old_is(path)) B2_TRY(b2_torch_old_open(path, &new_shard->flat, &s->tensors, err));
+    else B2_TRY(b2_torch_zip_open(path, &new_shard->zip, &s->tensors, err));
     for (size_t i = first; i < s->tensors.n; i++) s->tensors.items[i].shard = s->n_shards - 1;
     return BLIP2_OK;
+}
+
+/* strip (any number of times) + rest -> prefix + rest. */
+static blip2_status rename_tensor(b2_stored_tensor *t, const char *strip, const char *prefix, blip2_error *err) {
+    const char *rest = t->name;
+    while (strncmp(rest, strip, strlen(strip)) == 0) rest += strlen(strip);
+    const size_t capacity = strlen(prefix) + strlen(rest) + 1;
+    char *name = malloc(capacity);
+    if (name == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for a list of tensors");
+    snprintf(name, capacity, "%s%s", prefix, rest);
+    free(t->name);
+    t->name = name;
+    return BLIP2_OK;
+}
+
+blip2_status b2_tensor_source_add(b2_tensor_source *s, char *path, const char *strip, const char *prefix,
+                                  blip2_error *err) {
+    const size_t first = s->tensors.n, len = path == NULL ? 0 : strlen(path);
+    const bool is_bin = len > 4 && strcmp(path + len - 4, ".bin") == 0;
+    B2_TRY(add_shard(s, path, is_bin, err));
+    for (size_t i = first; i < s->tensors.n; i++) B2_TRY(rename_tensor(&s->tensors.items[i], strip, prefix, err));
+    return b2_tensor_list_sort(&s->tensors, err);
 }
 
 static size_t find_shard(const b2_tensor_source *s, const char *file) {
@@ -64,14 +89,13 @@ static size_t find_shard(const b2_tensor_source *s, const char *file) {
 }
 
 /* Opens each file that the index names, once. */
-static blip2_status open_shards(b2_tensor_source *s, const char *folder, bool is_zip, const json_t *weight_map,
+static blip2_status open_shards(b2_tensor_source *s, const char *folder, bool is_bin, const json_t *weight_map,
                                 blip2_error *err) {
     const char *name;
     json_t *file;
     json_object_foreach((json_t *)weight_map, name, file) {
         if (!json_is_string(file) || !b2_path_is_component(json_string_value(file)))
-            return b2_fail(err, BLIP2_FORMAT, "%s: weight_map names no file of this folder for a tensor",
-                           s->list_path);
+            return b2_fail(err, BLIP2_FORMAT, "%s: weight_map names no file of this folder for a tensor", s->list_path);
         const char *base = json_string_value(file);
         if (find_shard(s, base) < s->n_shards) continue;
         if (s->n_shards == SHARDS_MAX)
@@ -79,7 +103,7 @@ static blip2_status open_shards(b2_tensor_source *s, const char *folder, bool is
         if (!b2_path_has(folder, base))
             return b2_fail(err, BLIP2_IO, "%s/%s: is missing, although %s names it: an incomplete download?", folder,
                            base, b2_path_base(s->list_path));
-        B2_TRY(add_shard(s, b2_path_join(folder, base), is_zip, err));
+        B2_TRY(add_shard(s, b2_path_join(folder, base), is_bin, err));
     }
     return BLIP2_OK;
 }
@@ -97,39 +121,17 @@ static blip2_status check_index(const b2_tensor_source *s, const json_t *weight_
     return BLIP2_OK;
 }
 
-static blip2_status open_indexed(b2_tensor_source *s, const char *folder, bool is_zip, blip2_error *err) {
+static blip2_status open_indexed(b2_tensor_source *s, const char *folder, bool is_bin, blip2_error *err) {
     json_t *index;
     B2_TRY(b2_json_load(s->list_path, &index, err));
     const json_t *weight_map = json_object_get(index, "weight_map"); /* metadata.total_size is often wrong: unread */
     blip2_status status = BLIP2_OK;
-    if (json_object_size(weight_map) == 0)
-        status = b2_fail(err, BLIP2_FORMAT, "%s: has no weight_map", s->list_path);
-    if (status == BLIP2_OK) status = open_shards(s, folder, is_zip, weight_map, err);
+    if (json_object_size(weight_map) == 0) status = b2_fail(err, BLIP2_FORMAT, "%s: has no weight_map", s->list_path);
+    if (status == BLIP2_OK) status = open_shards(s, folder, is_bin, weight_map, err);
     if (status == BLIP2_OK) status = b2_tensor_list_sort(&s->tensors, err);
     if (status == BLIP2_OK) status = check_index(s, weight_map, err);
     json_decref(index);
     return status;
-}
-
-/* Why there is nothing to open: shards without their index are the likely accident. */
-static blip2_status explain_absence(const char *folder, blip2_error *err) {
-    DIR *dir = opendir(folder);
-    const struct dirent *entry;
-    blip2_status status = BLIP2_OK;
-    while (dir != NULL && status == BLIP2_OK && (entry = readdir(dir)) != NULL) {
-        for (size_t i = 0; i < N_FAMILIES; i++) {
-            const family *f = &FAMILIES[i];
-            const size_t len = strlen(entry->d_name), end = strlen(f->shard_end);
-            if (strncmp(entry->d_name, f->shard_start, strlen(f->shard_start)) != 0 || len < end ||
-                strcmp(entry->d_name + len - end, f->shard_end) != 0)
-                continue;
-            status = b2_fail(err, BLIP2_IO, "%s/%s: is missing, although its shards are there", folder, f->index);
-        }
-    }
-    if (dir != NULL) closedir(dir);
-    if (status != BLIP2_OK) return status;
-    return b2_fail(err, BLIP2_IO, "%s: holds none of %s, %s, %s, %s", folder, FAMILIES[0].single, FAMILIES[0].index,
-                   FAMILIES[1].single, FAMILIES[1].index);
 }
 
 static blip2_status open_any(b2_tensor_source *s, const char *folder, blip2_error *err) {
@@ -139,11 +141,11 @@ static blip2_status open_any(b2_tensor_source *s, const char *folder, blip2_erro
         if (!is_single && !b2_path_has(folder, f->index)) continue;
         s->list_path = b2_path_join(folder, is_single ? f->single : f->index);
         if (s->list_path == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory", folder);
-        if (!is_single) return open_indexed(s, folder, f->is_zip, err);
-        B2_TRY(add_shard(s, strdup(s->list_path), f->is_zip, err));
+        if (!is_single) return open_indexed(s, folder, f->is_bin, err);
+        B2_TRY(add_shard(s, strdup(s->list_path), f->is_bin, err));
         return b2_tensor_list_sort(&s->tensors, err);
     }
-    return explain_absence(folder, err);
+    return b2_lookalike_folder(folder, "model.safetensors or pytorch_model.bin, nor an index of either,", err);
 }
 
 blip2_status b2_tensor_source_open(const char *folder, b2_tensor_source **out, blip2_error *err) {
@@ -160,7 +162,7 @@ void b2_tensor_source_close(b2_tensor_source *s) {
     if (s == NULL) return;
     for (size_t i = 0; i < s->n_shards; i++) {
         b2_torch_zip_close(s->shards[i].zip);
-        b2_safetensors_close(&s->shards[i].safetensors);
+        b2_flat_file_close(&s->shards[i].flat);
         free(s->shards[i].path);
     }
     b2_tensor_list_free(&s->tensors);
@@ -193,8 +195,10 @@ void b2_stored_widen(b2_dtype dtype, const void *stored, size_t n, float *out) {
     switch (dtype) {
     case B2_DTYPE_F16: b2_f16_to_f32_row(stored, n, out); return;
     case B2_DTYPE_BF16: b2_bf16_to_f32_row(stored, n, out); return;
-    case B2_DTYPE_F32:
-    case B2_DTYPE_I8: memcpy(out, stored, n * sizeof *out); return;
+    case B2_DTYPE_F32: memcpy(out, stored, n * sizeof *out); return;
+    case B2_DTYPE_I8:
+        for (size_t i = 0; i < n; i++) out[i] = ((const int8_t *)stored)[i];
+        return;
     }
 }
 
@@ -205,7 +209,7 @@ blip2_status b2_tensor_source_read(b2_tensor_source *s, const b2_stored_tensor *
     const uint64_t offset_bytes = tensor->offset_bytes + first * element_bytes;
     if (file->zip != NULL)
         return b2_torch_zip_read(file->zip, tensor->entry, offset_bytes, n * element_bytes, out, err);
-    return b2_safetensors_read(&file->safetensors, offset_bytes, n * element_bytes, out, err);
+    return b2_flat_file_read(&file->flat, offset_bytes, n * element_bytes, out, err);
 }
 
 blip2_status b2_tensor_source_read_f32(b2_tensor_source *s, const b2_stored_tensor *tensor, uint64_t first, size_t n,

@@ -15,6 +15,12 @@ typedef struct b2_tensor_source b2_tensor_source;
 blip2_status b2_tensor_source_open(const char *folder, b2_tensor_source **out, blip2_error *err);
 void b2_tensor_source_close(b2_tensor_source *source);
 
+/* Adds one more file, whatever it is called: safetensors, or *.bin. Its tensors get `prefix` in place of `strip`,
+ * however often that stands before their names. Takes path. Pointers to tensors that were given out before are of no
+ * use any more. Errors: as those of open; BLIP2_FORMAT when a name occurs twice. */
+blip2_status b2_tensor_source_add(b2_tensor_source *source, char *path, const char *strip, const char *prefix,
+                                  blip2_error *err);
+
 /* All tensors, sorted by name. They live as long as the source. */
 size_t b2_tensor_source_count(const b2_tensor_source *source);
 const b2_stored_tensor *b2_tensor_source_get(const b2_tensor_source *source, size_t i);
@@ -23,8 +29,8 @@ const b2_stored_tensor *b2_tensor_source_find(const b2_tensor_source *source, co
 /* The file that holds a tensor, for sentences; of NULL, the file or index that should list it. */
 const char *b2_tensor_source_file(const b2_tensor_source *source, const b2_stored_tensor *tensor);
 
-/* n elements of a tensor without refusal, from element `first` on, as they are stored: 4 bytes each (F32) or 2 (F16,
- * BF16). One thread at a time. Errors: BLIP2_IO. */
+/* n elements of a tensor without refusal, from element `first` on, as they are stored: 4 bytes each (F32), 2 (F16,
+ * BF16) or 1 (I8). One thread at a time. Errors: BLIP2_IO. */
 blip2_status b2_tensor_source_read(b2_tensor_source *source, const b2_stored_tensor *tensor, uint64_t first, size_t n,
                                    void *out, blip2_error *err);
 

@@ -1,15 +1,22 @@
 #include "convert/tokenizer_files.h"
 
+#include "base/file.h"
 #include "convert/json_file.h"
-#include "convert/paths.h"
+#include "convert/lookalike.h"
+#include "base/path.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PADDING_NAME_BYTES = 20, MERGES_MAX_BYTES = 64 << 20, N_BYTES = 256, UNMADE_MAX = 64,
-       SPECIALS_MAX = 1000 /* each is searched for among all pieces */ };
+enum {
+    PADDING_NAME_BYTES = 20,
+    MERGES_MAX_BYTES = 64 << 20,
+    N_BYTES = 256,
+    UNMADE_MAX = 64,
+    SPECIALS_MAX = 1000 /* each is searched for among all pieces */
+};
 
 typedef struct builder {
     b2_tokenizer_files *files;
@@ -30,7 +37,7 @@ static blip2_status set_piece(builder *b, const char *path, const json_t *id, co
                               blip2_error *err) {
     const json_int_t row = json_integer_value(id);
     if (!json_is_integer(id) || row < 0)
-        return b2_fail(err, BLIP2_FORMAT, "%s: the id of a token is no whole number from 0", path);
+        return b2_fail(err, BLIP2_FORMAT, "%s: the id of a token is not a whole number from 0", path);
     if ((uint64_t)row >= b->n_vocab)
         return b2_fail(err, BLIP2_SHAPE, "%s: a token has id %" PRId64 ", the token embedding has only %zu rows", path,
                        (int64_t)row, b->n_vocab);
@@ -96,7 +103,7 @@ static void mark_special(builder *b, const json_t *token) {
 
 /* special_tokens_map.json, and the same keys in tokenizer_config.json. */
 static blip2_status read_roles(builder *b, const char *path, const json_t *roles, blip2_error *err) {
-    static const char *const KEYS[] = {"bos_token", "eos_token",  "unk_token", "sep_token",
+    static const char *const KEYS[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                        "pad_token", "cls_token", "mask_token"};
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) mark_special(b, json_object_get(roles, KEYS[i]));
     const json_t *others = json_object_get(roles, "additional_special_tokens");
@@ -120,7 +127,8 @@ static blip2_status make_merges(builder *b, const char *path, size_t capacity, b
 /* merges.txt: "#version: ..." first, then one "left right" a line. */
 static blip2_status read_merges_text(builder *b, const char *path, blip2_error *err) {
     size_t len = 0, n_lines = 1;
-    B2_TRY(b2_file_load(path, MERGES_MAX_BYTES, &b->files->merges_text, &len, err));
+    B2_TRY(b2_file_read(path, MERGES_MAX_BYTES, &b->files->merges_text, &len, err));
+    B2_TRY(b2_lookalike_check(path, b->files->merges_text, len, err));
     char *line = b->files->merges_text;
     for (size_t i = 0; i < len; i++) n_lines += line[i] == '\n';
     B2_TRY(make_merges(b, path, n_lines, err));
@@ -143,7 +151,7 @@ static blip2_status join_pairs(builder *b, const char *path, const json_t *merge
         const json_t *pair = json_array_get(merges, i);
         if (json_array_size(pair) != 2 || !json_is_string(json_array_get(pair, 0)) ||
             !json_is_string(json_array_get(pair, 1)))
-            return b2_fail(err, BLIP2_FORMAT, "%s: merge %zu is no pair of strings", path, i);
+            return b2_fail(err, BLIP2_FORMAT, "%s: merge %zu is not a pair of strings", path, i);
         n_bytes += json_string_length(json_array_get(pair, 0)) + json_string_length(json_array_get(pair, 1)) + 2;
     }
     char *to = b->files->merges_text = malloc(n_bytes);
@@ -161,13 +169,13 @@ static blip2_status join_pairs(builder *b, const char *path, const json_t *merge
 
 static blip2_status read_merges_json(builder *b, const char *path, const json_t *merges, blip2_error *err) {
     const size_t n = json_array_size(merges);
-    if (!json_is_array(merges)) return b2_fail(err, BLIP2_FORMAT, "%s: model.merges is no list", path);
+    if (!json_is_array(merges)) return b2_fail(err, BLIP2_FORMAT, "%s: model.merges is not a list", path);
     B2_TRY(make_merges(b, path, n, err));
     b->files->vocabulary.n_merges = n;
     if (json_is_array(json_array_get(merges, 0))) return join_pairs(b, path, merges, err);
     for (size_t i = 0; i < n; i++) {
         const json_t *merge = json_array_get(merges, i);
-        if (!json_is_string(merge)) return b2_fail(err, BLIP2_FORMAT, "%s: merge %zu is no string", path, i);
+        if (!json_is_string(merge)) return b2_fail(err, BLIP2_FORMAT, "%s: merge %zu is not a string", path, i);
         b->files->merges[i] = (b2_text){.data = json_string_value(merge), .len = json_string_length(merge)};
     }
     return BLIP2_OK;
@@ -375,13 +383,13 @@ static blip2_status choose_bos(builder *b, const char *path, uint32_t default_bo
     if (id < 0) id = default_bos;
     v->add_bos = b->add_bos != 0;
     if ((uint64_t)id >= b->n_vocab || b->files->tokens[id].data == NULL)
-        return b2_fail(err, BLIP2_FORMAT, "%s: id %" PRId64 ", which begins every text, is no token", path, id);
+        return b2_fail(err, BLIP2_FORMAT, "%s: id %" PRId64 ", which begins every text, is not a token", path, id);
     v->bos_id = (int32_t)id;
     return BLIP2_OK;
 }
 
-/* Every piece but the bytes is what some merge makes, a few literals that are listed as pieces apart (OPT has 9). A list of
- * merges that was cut short would give other ids, and nobody would notice. */
+/* Every piece but the bytes is what some merge makes, a few literals that are listed as pieces apart (OPT has 9). A
+ * list of merges that was cut short would give other ids, and nobody would notice. */
 static blip2_status check_merges_make_pieces(const b2_vocabulary *v, const char *path, blip2_error *err) {
     size_t n_pieces = 0;
     for (size_t id = 0; id < v->n_tokens; id++) n_pieces += v->token_types[id] == B2_TOKEN_NORMAL;
@@ -411,8 +419,8 @@ static blip2_status finish(builder *b, const char *path, uint32_t default_bos, b
     return check_vocabulary(&f->vocabulary, path, err);
 }
 
-blip2_status b2_tokenizer_files_load(const char *folder, size_t n_vocab, uint32_t default_bos,
-                                     b2_tokenizer_files *out, blip2_error *err) {
+blip2_status b2_tokenizer_files_load(const char *folder, size_t n_vocab, uint32_t default_bos, b2_tokenizer_files *out,
+                                     blip2_error *err) {
     *out = (b2_tokenizer_files){0};
     builder b = {.files = out, .n_vocab = n_vocab, .bos_id = -1, .add_bos = -1};
     blip2_status status = start(&b, folder, err);

@@ -25,8 +25,8 @@ typedef struct b2_tokenizer_files {
  * The result has been through b2_tokenizer_create. On failure *out is freed.
  * Errors: BLIP2_IO (a file is missing), BLIP2_FORMAT, BLIP2_SHAPE (more pieces than rows), BLIP2_UNSUPPORTED
  * (another algorithm), BLIP2_LIMIT, BLIP2_MEMORY. */
-blip2_status b2_tokenizer_files_load(const char *folder, size_t n_vocab, uint32_t default_bos,
-                                     b2_tokenizer_files *out, blip2_error *err);
+blip2_status b2_tokenizer_files_load(const char *folder, size_t n_vocab, uint32_t default_bos, b2_tokenizer_files *out,
+                                     blip2_error *err);
 
 /* The same from a parsed tokenizer.json alone, which stays the caller's. */
 blip2_status b2_tokenizer_files_parse(const char *path, json_t *tokenizer, size_t n_vocab, uint32_t default_bos,

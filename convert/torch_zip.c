@@ -1,6 +1,9 @@
 #include "convert/torch_zip.h"
 
-#include "convert/pickle.h"
+#include "base/retry.h"
+
+#include "convert/lookalike.h"
+#include "convert/torch_types.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -64,12 +67,12 @@ static blip2_status seek(b2_torch_zip *f, uint64_t entry, uint64_t offset_bytes,
     if (f->reader == NULL) return fail_zip(f, entry, BLIP2_IO, zip_strerror(f->archive), err);
     f->entry = entry;
     f->at = offset_bytes;
-    if (offset_bytes > 0 && zip_fseek(f->reader, (zip_int64_t)offset_bytes, SEEK_SET) != 0)
-        return fail_reading(f, err);
+    if (offset_bytes > 0 && zip_fseek(f->reader, (zip_int64_t)offset_bytes, SEEK_SET) != 0) return fail_reading(f, err);
     return BLIP2_OK;
 }
 
-/* libzip compares the checksum when it is asked for what lies beyond the end, if it has seen the entry from first to last. */
+/* libzip compares the checksum when it is asked for what lies beyond the end, if it has seen the entry from first to
+ * last. */
 static blip2_status check_end(b2_torch_zip *f, blip2_error *err) {
     uint8_t beyond;
     return f->at < f->entry_bytes || zip_fread(f->reader, &beyond, 1) == 0 ? BLIP2_OK : fail_reading(f, err);
@@ -131,42 +134,12 @@ static blip2_status check_byte_order(b2_torch_zip *f, blip2_error *err) {
 
 /* ---- tensors --------------------------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *storage, *name;
-    size_t n_bytes; /* per element */
-    b2_dtype dtype;
-    bool readable;
-} TYPES[] = {
-    {"FloatStorage", "F32", 4, B2_DTYPE_F32, true}, {"HalfStorage", "F16", 2, B2_DTYPE_F16, true},
-    {"BFloat16Storage", "BF16", 2, B2_DTYPE_BF16, true}, {"DoubleStorage", "F64", 8, 0, false},
-    {"LongStorage", "I64", 8, 0, false}, {"IntStorage", "I32", 4, 0, false}, {"ShortStorage", "I16", 2, 0, false},
-    {"CharStorage", "I8", 1, 0, false}, {"ByteStorage", "U8", 1, 0, false}, {"BoolStorage", "BOOL", 1, 0, false},
-};
-
-/* Bytes per element of a storage type that pickle.c lets through. */
-static size_t set_type(b2_stored_tensor *t, const char *storage) {
-    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
-        if (strcmp(storage, TYPES[i].storage) != 0) continue;
-        snprintf(t->type_name, sizeof t->type_name, "%s", TYPES[i].name);
-        t->refusal = TYPES[i].readable ? NULL : "its type is none of F32, F16 and BF16";
-        t->dtype = TYPES[i].dtype;
-        return TYPES[i].n_bytes;
-    }
-    return 0;
-}
-
 static blip2_status add_tensor(b2_torch_zip *f, const b2_pickle_tensor *p, b2_tensor_list *list, blip2_error *err) {
     b2_stored_tensor *t = NULL;
     uint64_t n_bytes = 0;
+    size_t element_bytes = 0;
     char name[64];
-    B2_TRY(b2_tensor_list_add(list, f->path, p->name.data, p->name.len, &t, err));
-    const size_t element_bytes = set_type(t, p->type_name);
-    if (!p->is_contiguous) t->refusal = "its strides are not those of a tensor stored row by row inside its storage";
-    t->n_dims = p->n_dims;
-    memcpy(t->dims, p->dims, sizeof t->dims);
-    t->n_elements = p->n_elements;
-    t->offset_bytes = p->offset * element_bytes;
-
+    B2_TRY(b2_torch_describe(f->path, p, list, &t, &element_bytes, err));
     const int len = p->key.len > 50 ? -1 : snprintf(name, sizeof name, "data/%.*s", (int)p->key.len, p->key.data);
     if (len < 0 || !find_entry(f, name, (size_t)len, &t->entry))
         return b2_fail(err, BLIP2_FORMAT, "%s: the storage of tensor %s is not in the archive", f->path, t->name);
@@ -188,7 +161,7 @@ static blip2_status add_tensors(b2_torch_zip *f, b2_tensor_list *list, blip2_err
     if (pickle == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory for its data.pkl", f->path);
     b2_pickle_tensors tensors = {0};
     blip2_status status = b2_torch_zip_read(f, entry, 0, (size_t)n_bytes, pickle, err);
-    if (status == BLIP2_OK) status = b2_pickle_read(f->path, pickle, (size_t)n_bytes, &tensors, err);
+    if (status == BLIP2_OK) status = b2_pickle_read(f->path, pickle, (size_t)n_bytes, NULL, &tensors, err);
     for (size_t i = 0; status == BLIP2_OK && i < tensors.n; i++) status = add_tensor(f, &tensors.items[i], list, err);
     b2_pickle_tensors_free(&tensors);
     free(pickle);
@@ -197,19 +170,13 @@ static blip2_status add_tensors(b2_torch_zip *f, b2_tensor_list *list, blip2_err
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
-/* Zip archives begin with PK; the format before PyTorch 1.6 with a pickled magic number. */
 static blip2_status check_magic(const char *path, blip2_error *err) {
-    static const uint8_t OLD[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
-    uint8_t start[sizeof OLD] = {0};
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    const size_t n = fread(start, 1, sizeof start, file);
-    fclose(file);
-    if (n == sizeof OLD && memcmp(start, OLD, sizeof OLD) == 0)
-        return b2_fail(err, BLIP2_UNSUPPORTED,
-                       "%s: is in the format of PyTorch before 1.6, expected a zip archive: load it and save it again "
-                       "with a newer torch.save", path);
-    if (n >= 4 && memcmp(start, "PK\3\4", 4) == 0) return BLIP2_OK;
+    uint8_t start[4] = {0};
+    errno = 0;
+    const size_t n = b2_file_start(path, start, sizeof start);
+    if (n == 0 && errno != 0) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    if (n == sizeof start && memcmp(start, "PK\3\4", 4) == 0) return BLIP2_OK;
+    B2_TRY(b2_lookalike_check_file(path, err));
     return b2_fail(err, BLIP2_FORMAT, "%s: is not a PyTorch checkpoint (a zip archive)", path);
 }
 

@@ -16,39 +16,34 @@ enum {
 };
 
 typedef enum b2_gguf_type {
-    B2_GGUF_U8 = 0, B2_GGUF_I8 = 1, B2_GGUF_U16 = 2, B2_GGUF_I16 = 3, B2_GGUF_U32 = 4, B2_GGUF_I32 = 5,
-    B2_GGUF_F32 = 6, B2_GGUF_BOOL = 7, B2_GGUF_STRING = 8, B2_GGUF_ARRAY = 9, B2_GGUF_U64 = 10, B2_GGUF_I64 = 11,
+    B2_GGUF_U8 = 0,
+    B2_GGUF_I8 = 1,
+    B2_GGUF_U16 = 2,
+    B2_GGUF_I16 = 3,
+    B2_GGUF_U32 = 4,
+    B2_GGUF_I32 = 5,
+    B2_GGUF_F32 = 6,
+    B2_GGUF_BOOL = 7,
+    B2_GGUF_STRING = 8,
+    B2_GGUF_ARRAY = 9,
+    B2_GGUF_U64 = 10,
+    B2_GGUF_I64 = 11,
     B2_GGUF_F64 = 12
 } b2_gguf_type;
 
-/* Keys that are no number of the model; those are in hparams.def. */
+/* Keys of the file as a whole; those of its numbers and methods are in the .def of their part. */
 #define B2_KEY_ARCHITECTURE "general.architecture"
 #define B2_KEY_ALIGNMENT "general.alignment"
 #define B2_KEY_NAME "general.name"
 #define B2_KEY_SOURCE "general.source.repo_url"
 #define B2_KEY_REVISION "general.source.revision"
-#define B2_KEY_LICENSE "general.license"
 #define B2_KEY_FORMAT_VERSION "blip2.format_version"
-#define B2_KEY_RESAMPLE "blip2.image.resample"
-#define B2_KEY_VISION_ACTIVATION "blip2.vision.activation"
-#define B2_KEY_QFORMER_ACTIVATION "blip2.qformer.activation"
-#define B2_KEY_TEXT_ACTIVATION "blip2.text.activation"
 #define B2_KEY_PLANES "blip2.activation_planes"
-#define B2_KEY_TOKENIZER_MODEL "tokenizer.ggml.model"
-#define B2_KEY_TOKENIZER_PRE "tokenizer.ggml.pre"
 #define B2_KEY_TOKENS "tokenizer.ggml.tokens"
 #define B2_KEY_TOKEN_TYPES "tokenizer.ggml.token_type"
 #define B2_KEY_MERGES "tokenizer.ggml.merges"
 #define B2_KEY_TENSOR_HASHES "blip2.hash.tensors"
 #define B2_KEY_HEADER_HASH "blip2.hash.header"
-
-/* The one value that each of these may have. */
-#define B2_ARCHITECTURE "blip2"
-#define B2_GELU_ERF "gelu_erf"
-#define B2_RELU "relu"
-#define B2_BICUBIC "bicubic"
-#define B2_TOKENIZER_MODEL "gpt2"
-#define B2_TOKENIZER_PRE "gpt-2"
 
 /* What n_bytes take in the file: the data and each tensor, the last one too, end on the alignment. */
 static inline uint64_t b2_padded_bytes(uint64_t n_bytes) {

@@ -18,34 +18,35 @@ static uint32_t max_magnitude_bits(const float *w) {
  * rounds, and the low bits hold the integer. The same as rintf, which a baseline x86 CPU cannot do in a register. */
 static int32_t nearest_even(float x) { return (int32_t)(b2_f32_bits(x + 0x1.8p23f) - 0x4B400000u); }
 
-/* The loud weights of a group; few. */
-typedef struct loud_weights {
+/* The outlier weights of a group; few. */
+typedef struct outlier_weights {
     double w[B2_GROUP_LEN], counts[B2_GROUP_LEN];
     size_t n;
-} loud_weights;
+} outlier_weights;
 
 /* What a scale costs: in double, in a fixed order, so that every machine chooses the same. */
-static double scale_cost(const loud_weights *loud, float step) {
+static double scale_cost(const outlier_weights *outliers, float step) {
     double cost = 0;
-    for (size_t i = 0; i < loud->n; i++) {
-        const double error = loud->w[i] - (double)step * (double)nearest_even((float)loud->w[i] / step);
-        cost += loud->counts[i] * error * error;
+    for (size_t i = 0; i < outliers->n; i++) {
+        const double error = outliers->w[i] - (double)step * (double)nearest_even((float)outliers->w[i] / step);
+        cost += outliers->counts[i] * error * error;
     }
-    return cost + (double)step * (double)step / 12 * (double)(B2_GROUP_LEN - loud->n);
+    return cost + (double)step * (double)step / 12 * (double)(B2_GROUP_LEN - outliers->n);
 }
 
-static uint16_t choose_scale(const float *w, const float *loud, float max) {
+static uint16_t choose_scale(const float *w, const float *outliers, float max) {
     const uint16_t least = b2_f32_to_bf16_up(max / (float)B2_QUANT_MAX);
     const float most = B2_GROUP_MOST_SCALE * (max / (float)B2_QUANT_MAX);
-    loud_weights few = {.n = 0};
+    outlier_weights few = {.n = 0};
     for (size_t k = 0; k < B2_GROUP_LEN; k++) {
-        if (loud[k] == 0) continue;
+        if (outliers[k] == 0) continue;
         few.w[few.n] = (double)w[k];
-        few.counts[few.n++] = (double)loud[k];
+        few.counts[few.n++] = (double)outliers[k];
     }
     uint16_t best = least;
     double best_cost = scale_cost(&few, b2_bf16_to_f32(least));
-    for (uint16_t scale = (uint16_t)(least + 1); b2_bf16_to_f32(scale) <= most; scale++) { /* the next BF16 is the next integer */
+    for (uint16_t scale = (uint16_t)(least + 1); b2_bf16_to_f32(scale) <= most;
+         scale++) { /* the next BF16 is the next integer */
         const double cost = scale_cost(&few, b2_bf16_to_f32(scale));
         if (cost >= best_cost) continue;
         best = scale;
@@ -54,7 +55,7 @@ static uint16_t choose_scale(const float *w, const float *loud, float max) {
     return best;
 }
 
-bool b2_group_quantise(const float *w, const float *loud, int8_t *q, uint16_t *scale) {
+bool b2_group_quantise(const float *w, const float *outliers, int8_t *q, uint16_t *scale) {
     const uint32_t max_bits = max_magnitude_bits(w);
     const bool finite = max_bits < 0x7F800000u;
     const float max = b2_f32_from_bits(max_bits);
@@ -63,7 +64,7 @@ bool b2_group_quantise(const float *w, const float *loud, int8_t *q, uint16_t *s
         *scale = 0;
         return finite;
     }
-    *scale = loud == NULL ? b2_f32_to_bf16_up(max / (float)B2_QUANT_MAX) : choose_scale(w, loud, max);
+    *scale = outliers == NULL ? b2_f32_to_bf16_up(max / (float)B2_QUANT_MAX) : choose_scale(w, outliers, max);
     const float step = b2_bf16_to_f32(*scale);
     for (size_t k = 0; k < B2_GROUP_LEN; k++) {
         int32_t value = nearest_even(w[k] / step);

@@ -1,17 +1,19 @@
 #include "quant/panel.h"
 
+#include "base/size.h"
 #include "base/arena.h"
 #include "quant/half.h"
 
 #include <string.h>
 
-static size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 b2_panel_shape b2_panel_shape_make(size_t n_out, size_t n_in, size_t panel) {
     return (b2_panel_shape){
-        .n_out = n_out, .n_in = n_in,
-        .n_out_padded = round_up(n_out, panel), .n_in_padded = round_up(n_in, B2_GROUP_LEN),
-        .panel = panel, .group = B2_GROUP_LEN,
+        .n_out = n_out,
+        .n_in = n_in,
+        .n_out_padded = b2_round_up(n_out, panel),
+        .n_in_padded = b2_round_up(n_in, B2_GROUP_LEN),
+        .panel = panel,
+        .group = B2_GROUP_LEN,
     };
 }
 
@@ -29,14 +31,15 @@ static const float *whole_group(const b2_panel_shape *s, const float *row, size_
     return padded;
 }
 
-static bool has_loud(const float *loud) {
+static bool has_outlier(const float *outliers) {
     for (size_t k = 0; k < B2_GROUP_LEN; k++)
-        if (loud[k] != 0) return true;
+        if (outliers[k] != 0) return true;
     return false;
 }
 
-bool b2_panel_quantise(const b2_panel_shape *s, const float *rows, size_t n_rows, const float *loud, int8_t *values, uint16_t *scales) {
-    float padded[B2_GROUP_LEN], padded_loud[B2_GROUP_LEN];
+bool b2_panel_quantise(const b2_panel_shape *s, const float *rows, size_t n_rows, const float *outliers, int8_t *values,
+                       uint16_t *scales) {
+    float padded[B2_GROUP_LEN], padded_outliers[B2_GROUP_LEN];
     int8_t q[B2_GROUP_LEN];
     bool finite = true;
     if (n_rows < s->panel) {
@@ -47,10 +50,11 @@ bool b2_panel_quantise(const b2_panel_shape *s, const float *rows, size_t n_rows
     for (size_t k = 0; k < s->n_in; k += B2_GROUP_LEN) {
         int8_t *group_values = values + k * s->panel;
         uint16_t *group_scales = scales + k / B2_GROUP_LEN * s->panel;
-        const float *group_loud = loud != NULL ? whole_group(s, loud, k, padded_loud) : NULL;
-        if (group_loud != NULL && !has_loud(group_loud)) group_loud = NULL;
+        const float *group_outliers = outliers != NULL ? whole_group(s, outliers, k, padded_outliers) : NULL;
+        if (group_outliers != NULL && !has_outlier(group_outliers)) group_outliers = NULL;
         for (size_t r = 0; r < n_rows; r++) {
-            finite &= b2_group_quantise(whole_group(s, rows + r * s->n_in, k, padded), group_loud, q, &group_scales[r]);
+            finite &=
+                b2_group_quantise(whole_group(s, rows + r * s->n_in, k, padded), group_outliers, q, &group_scales[r]);
             for (size_t i = 0; i < B2_GROUP_LEN; i += 4) memcpy(group_values + i * s->panel + r * 4, q + i, 4);
         }
     }

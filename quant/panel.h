@@ -36,11 +36,11 @@ static inline size_t b2_panel_scale_idx(const b2_panel_shape *s, size_t row, siz
 }
 
 /* Quantises one panel: rows [n_rows][n_in], n_rows <= P (fewer in the last panel) -> values [K/4][P][4] and scales
- * [K/G][P] of that panel, padding written. Panels are independent: threads may take one each. loud [n_in]: the weight of
- * each loud input's error, 0 for the others (group.h); NULL: none is.
+ * [K/G][P] of that panel, padding written. Panels are independent: threads may take one each. outliers [n_in]: what the
+ * error of each outlier counts for, 0 for the other inputs (group.h); NULL: there are none.
  * False when a weight is infinite or NaN. */
-bool b2_panel_quantise(const b2_panel_shape *shape, const float *rows, size_t n_rows, const float *loud, int8_t *values,
-                       uint16_t *scales);
+bool b2_panel_quantise(const b2_panel_shape *shape, const float *rows, size_t n_rows, const float *outliers,
+                       int8_t *values, uint16_t *scales);
 
 /* One row back: out[n_in]. values and scales are those of the whole matrix. */
 void b2_panel_dequantise_row(const b2_panel_shape *shape, const int8_t *values, const uint16_t *scales, size_t row,

@@ -1,13 +1,13 @@
 /* bpe.c: the tokenizer: created from a vocabulary, encodes and decodes. The steps are in files of their own:
  *     text -> specials and what lies between (specials) -> words (pretokenize) -> symbols, merged (bpe_merge) -> ids
- *     ids -> the tokens' bytes (alphabet) -> UTF-8, repaired (utf8) */
+ *     ids -> the tokens' bytes (alphabet) -> UTF-8, repaired (base/utf8) */
 #include "tokenizer/bpe.h"
 
+#include "base/utf8.h"
 #include "tokenizer/alphabet.h"
 #include "tokenizer/bpe_merge.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/specials.h"
-#include "tokenizer/utf8.h"
 
 #include <stdlib.h>
 
@@ -136,7 +136,10 @@ blip2_status b2_tokenizer_encode(const b2_tokenizer *tokenizer, const char *text
     if (valid_len < len)
         return b2_fail(err, BLIP2_ARGUMENT, "text to encode: expected UTF-8, got byte 0x%02X at offset %zu",
                        (unsigned)(uint8_t)text[valid_len], valid_len);
-    encoding e = {.tokenizer = tokenizer, .ids = ids, .capacity = capacity, .work_len = B2_PIECE_FREE_BYTES,
+    encoding e = {.tokenizer = tokenizer,
+                  .ids = ids,
+                  .capacity = capacity,
+                  .work_len = B2_PIECE_FREE_BYTES,
                   .work = {.symbols = symbols, .queue = queue}};
     const blip2_status status = encode_text(&e, text, len, err);
     free(e.allocated);

@@ -19,8 +19,7 @@ static uint32_t *find_slot(const b2_merge_table *table, int32_t left, int32_t ri
 }
 
 /* Looks up both halves of "left right" and what they make together. */
-static blip2_status parse_merge(const b2_pieces *pieces, b2_text line, size_t rank, b2_merge *merge,
-                                blip2_error *err) {
+static blip2_status parse_merge(const b2_pieces *pieces, b2_text line, size_t rank, b2_merge *merge, blip2_error *err) {
     const b2_text nothing = {"", 0};
     const char *space = line.len > 0 ? memchr(line.data, ' ', line.len) : NULL;
     const size_t left_len = space != NULL ? (size_t)(space - line.data) : 0;
@@ -32,9 +31,11 @@ static blip2_status parse_merge(const b2_pieces *pieces, b2_text line, size_t ra
     *merge = (b2_merge){b2_pieces_find(pieces, left, nothing), b2_pieces_find(pieces, right, nothing),
                         b2_pieces_find(pieces, left, right)};
     if (merge->left < 0 || merge->right < 0 || merge->result < 0)
-        return b2_fail(err, BLIP2_FORMAT, "merge %zu \"%.*s\": %s is no token of the vocabulary", rank,
+        return b2_fail(err, BLIP2_FORMAT, "merge %zu \"%.*s\": %s is not a token of the vocabulary", rank,
                        b2_shown_len(line), line.data,
-                       merge->left < 0 ? "its left half" : merge->right < 0 ? "its right half" : "its result");
+                       merge->left < 0    ? "its left half"
+                       : merge->right < 0 ? "its right half"
+                                          : "its result");
     return BLIP2_OK;
 }
 
@@ -63,8 +64,7 @@ blip2_status b2_merge_table_create(const b2_vocabulary *vocabulary, const b2_pie
     blip2_status status = BLIP2_OK;
     if (table->merges == NULL || table->slots == NULL)
         status = b2_fail(err, BLIP2_MEMORY, "no memory for a table of %zu merges", n);
-    else
-        memset(table->slots, 0xFF, n_slots * sizeof *table->slots); /* all B2_NO_RANK */
+    else memset(table->slots, 0xFF, n_slots * sizeof *table->slots); /* all B2_NO_RANK */
     for (size_t rank = 0; rank < n && status == BLIP2_OK; rank++)
         status = add_merge(vocabulary, pieces, rank, table, err);
     if (status != BLIP2_OK) b2_merge_table_free(table);

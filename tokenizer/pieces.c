@@ -11,9 +11,7 @@ size_t b2_table_slots(size_t n) {
     return slots;
 }
 
-int b2_shown_len(b2_text text) {
-    return text.len < 64 ? (int)text.len : 64;
-}
+int b2_shown_len(b2_text text) { return text.len < 64 ? (int)text.len : 64; }
 
 /* FNV-1a; goes on from an earlier hash, so that two halves hash like the whole. */
 static uint32_t hash_text(uint32_t hash, b2_text text) {

@@ -2,7 +2,7 @@
 #ifndef B2_PIECES_H
 #define B2_PIECES_H
 
-#include "tokenizer/bpe.h"
+#include "tokenizer/vocabulary.h"
 
 typedef struct b2_piece_slot {
     uint32_t hash;

@@ -2,13 +2,15 @@
  *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
 #include "tokenizer/pretokenize.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 #include <utf8proc.h>
 
 typedef enum char_class { CLASS_SPACE, CLASS_LETTER, CLASS_NUMBER, CLASS_OTHER } char_class;
 
 /* White_Space is the categories Z* and six controls: tab to carriage return, and U+0085. */
-static char_class class_of(utf8proc_int32_t c) {
+static char_class class_of(int32_t c) {
     switch (utf8proc_category(c)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
@@ -27,10 +29,10 @@ static char_class class_of(utf8proc_int32_t c) {
 
 /* Length of the first character of text[len], len > 0, and its class. */
 static size_t next_char(const char *text, size_t len, char_class *class) {
-    utf8proc_int32_t c;
-    const utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, &c);
-    *class = n > 0 ? class_of(c) : CLASS_OTHER;
-    return n > 0 ? (size_t)n : 1;
+    int32_t c;
+    const size_t n = b2_utf8_decode(text, len, &c);
+    *class = c >= 0 ? class_of(c) : CLASS_OTHER;
+    return n;
 }
 
 static size_t contraction_len(const char *text, size_t len) {

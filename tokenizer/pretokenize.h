@@ -9,7 +9,7 @@
  *     's 't 're 've 'm 'll 'd           (these letters, lower case)
  *     an optional space, letters        (Unicode category L)
  *     an optional space, numbers        (N)
- *     an optional space, other characters that are no white space
+ *     an optional space, other characters that are not white space
  *     white space; its last character is left to the word that follows, if one does
  * The optional space is U+0020; marks (M) are other characters; white space is Unicode's property White_Space.
  * A byte that belongs to no UTF-8 character counts as one other character. */

@@ -2,15 +2,13 @@
  * what is left between them is valid text again. */
 #include "tokenizer/specials.h"
 
+#include "base/utf8.h"
 #include "tokenizer/pieces.h"
-#include "tokenizer/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_special(int32_t type) {
-    return type == B2_TOKEN_CONTROL || type == B2_TOKEN_USER_DEFINED;
-}
+static bool is_special(int32_t type) { return type == B2_TOKEN_CONTROL || type == B2_TOKEN_USER_DEFINED; }
 
 static int compare_specials(const void *left, const void *right) {
     const b2_special *a = left, *b = right;

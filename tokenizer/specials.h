@@ -2,7 +2,7 @@
 #ifndef B2_SPECIALS_H
 #define B2_SPECIALS_H
 
-#include "tokenizer/bpe.h"
+#include "tokenizer/vocabulary.h"
 
 typedef struct b2_special {
     b2_text text;

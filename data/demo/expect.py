@@ -28,7 +28,7 @@ class Captioner:
         self.stop = self.model.config.text_config.eos_token_id
 
     def see(self, path):
-        picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        picture = ImageOps.exif_transpose(Image.open(path))  # the processor lays transparency over white
         pixels = torch.from_numpy(self.processor(picture, return_tensors="np")["pixel_values"])
         m = self.model
         image = m.vision_model(pixels).last_hidden_state

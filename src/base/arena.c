@@ -1,3 +1,5 @@
+/* arena.c: see arena.h. Sizes that overflow are remembered and refused once, at the end: planning code need not
+ * check. */
 #include "base/arena.h"
 
 #include <stdlib.h>
@@ -20,8 +22,13 @@ void *b2_arena_take(b2_arena *arena, size_t count, size_t item_bytes) {
     return arena->base + start;
 }
 
+size_t b2_arena_mark(const b2_arena *arena) { return arena->used_bytes; }
+
+void b2_arena_rewind(b2_arena *arena, size_t mark) { arena->used_bytes = mark; }
+
 blip2_status b2_arena_reserve(b2_arena *arena, blip2_error *err) {
-    if (arena->overflow) return b2_fail(err, BLIP2_LIMIT, "the memory needed does not fit this machine's address space");
+    if (arena->overflow)
+        return b2_fail(err, BLIP2_LIMIT, "the memory needed does not fit this machine's address space");
     const size_t bytes = arena->used_bytes > 0 ? arena->used_bytes : B2_ARENA_ALIGN_BYTES;
     void *memory = NULL;
     if (posix_memalign(&memory, B2_ARENA_ALIGN_BYTES, bytes) != 0)

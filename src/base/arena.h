@@ -11,11 +11,16 @@ typedef struct b2_arena {
     uint8_t *base;         /* NULL while measuring */
     size_t capacity_bytes; /* 0 while measuring */
     size_t used_bytes;
-    bool overflow;         /* a size did not fit size_t: creation fails */
+    bool overflow; /* a size did not fit size_t: creation fails */
 } b2_arena;
 
 /* Reserves count * item_bytes, aligned to 64; NULL while measuring (the caller must not touch it then). */
 void *b2_arena_take(b2_arena *arena, size_t count, size_t item_bytes);
+
+/* Where the arena stands, and back (or forward) to where it stood: two purposes that never live together may lie over
+ * each other. Go on from the farther of their ends. */
+size_t b2_arena_mark(const b2_arena *arena);
+void b2_arena_rewind(b2_arena *arena, size_t mark);
 
 /* Allocates what was measured: arena->used_bytes becomes the capacity and use starts at 0 again. Memory is zeroed. */
 blip2_status b2_arena_reserve(b2_arena *arena, blip2_error *err);

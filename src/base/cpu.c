@@ -1,9 +1,13 @@
-#define _GNU_SOURCE /* sched_getaffinity, CPU_SET */
+/* cpu.c: what the machine is and has: from cpuid or the auxiliary vector, /proc, /sys, the cgroup or sysctl. Containers
+ * are given less than the machine has, so the cgroup has the last word. */
+#define _GNU_SOURCE      /* sched_getaffinity, CPU_SET */
+#define _DARWIN_C_SOURCE /* sysctlbyname */
 #include "base/cpu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -17,21 +21,47 @@ static uint64_t read_xcr0(void) {
     return (uint64_t)high << 32 | low;
 }
 
+#if defined(__linux__)
+
+#include <sys/syscall.h>
+
+/* arch_prctl(2): what the kernel supports, and the request; XFEATURE 18 is the tiles' data (Linux 5.16). */
+enum { GET_XCOMP_SUPP = 0x1021, REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+
+static bool kernel_knows_amx(void) {
+    uint64_t supported = 0;
+    return syscall(SYS_arch_prctl, GET_XCOMP_SUPP, &supported) == 0 && ((supported >> XTILEDATA) & 1) != 0;
+}
+
+bool b2_cpu_permit_amx(void) { return syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XTILEDATA) == 0; }
+
+#else
+
+static bool kernel_knows_amx(void) { return false; }
+bool b2_cpu_permit_amx(void) { return false; }
+
+#endif
+
 unsigned b2_cpu_features(void) {
     unsigned a, b, c, d, features = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
     const bool osxsave = (c >> 27) & 1, avx = (c >> 28) & 1, fma = (c >> 12) & 1, f16c = (c >> 29) & 1;
-    if (!osxsave || !avx) return 0;
+    if (((c >> 9) & 1) && ((c >> 19) & 1)) features |= B2_CPU_SSE41;
+    if (!osxsave || !avx) return features;
     const uint64_t xcr0 = read_xcr0();
     const bool saves_avx = (xcr0 & 0x6) == 0x6, saves_avx512 = (xcr0 & 0xE6) == 0xE6;
-    if (!saves_avx) return 0;
+    if (!saves_avx) return features;
+    features |= B2_CPU_AVX;
     if (fma) features |= B2_CPU_FMA;
     unsigned a7, b7, c7, d7;
     if (!__get_cpuid_count(7, 0, &a7, &b7, &c7, &d7)) return features;
     const unsigned max_subleaf = a7;
     if (((b7 >> 5) & 1) && fma && f16c) features |= B2_CPU_AVX2;
     const bool avx512 = ((b7 >> 16) & 1) && ((b7 >> 17) & 1) && ((b7 >> 30) & 1) && ((b7 >> 31) & 1); /* F DQ BW VL */
-    if (avx512 && ((c7 >> 11) & 1) && saves_avx512 && (features & B2_CPU_AVX2)) features |= B2_CPU_AVX512VNNI;
+    if (avx512 && saves_avx512 && (features & B2_CPU_AVX2)) features |= B2_CPU_AVX512;
+    if (((c7 >> 11) & 1) && (features & B2_CPU_AVX512)) features |= B2_CPU_AVX512VNNI;
+    const bool saves_tiles = (xcr0 & 0x60000) == 0x60000, amx = ((d7 >> 24) & 1) && ((d7 >> 25) & 1); /* TILE, INT8 */
+    if (amx && saves_tiles && (features & B2_CPU_AVX512VNNI) && kernel_knows_amx()) features |= B2_CPU_AMX;
     if (max_subleaf >= 1 && __get_cpuid_count(7, 1, &a7, &b7, &c7, &d7) && ((a7 >> 4) & 1) && (features & B2_CPU_AVX2))
         features |= B2_CPU_AVXVNNI;
     return features;
@@ -42,9 +72,26 @@ unsigned b2_cpu_features(void) {
 #include <sys/auxv.h>
 
 unsigned b2_cpu_features(void) {
-    unsigned features = B2_CPU_NEON;                                     /* every aarch64 has it */
-    if (getauxval(AT_HWCAP) & (1ul << 20)) features |= B2_CPU_DOTPROD;  /* HWCAP_ASIMDDP */
-    if (getauxval(AT_HWCAP2) & (1ul << 13)) features |= B2_CPU_I8MM;    /* HWCAP2_I8MM */
+    unsigned features = B2_CPU_NEON;                                   /* every aarch64 has it */
+    if (getauxval(AT_HWCAP) & (1ul << 20)) features |= B2_CPU_DOTPROD; /* HWCAP_ASIMDDP */
+    if (getauxval(AT_HWCAP2) & (1ul << 13)) features |= B2_CPU_I8MM;   /* HWCAP2_I8MM */
+    return features;
+}
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+#include <sys/sysctl.h>
+
+static bool has_feature(const char *name) {
+    int value = 0;
+    size_t n_bytes = sizeof value;
+    return sysctlbyname(name, &value, &n_bytes, NULL, 0) == 0 && value != 0;
+}
+
+unsigned b2_cpu_features(void) {
+    unsigned features = B2_CPU_NEON;
+    if (has_feature("hw.optional.arm.FEAT_DotProd")) features |= B2_CPU_DOTPROD;
+    if (has_feature("hw.optional.arm.FEAT_I8MM")) features |= B2_CPU_I8MM;
     return features;
 }
 
@@ -52,6 +99,10 @@ unsigned b2_cpu_features(void) {
 
 unsigned b2_cpu_features(void) { return 0; }
 
+#endif
+
+#if !defined(__x86_64__)
+bool b2_cpu_permit_amx(void) { return false; }
 #endif
 
 /* The first line of a small file of /proc or /sys; false when there is none. */
@@ -97,7 +148,8 @@ static bool names_controller(const char *line, const char *controller) {
     return false;
 }
 
-/* The folder of this process's cgroup: of a controller (v1), or of all (v2, controller ""). False where there is none. */
+/* The folder of this process's cgroup: of a controller (v1), or of all (v2, controller ""). False where there is
+ * none. */
 static bool cgroup_folder(const char *controller, char *folder, size_t capacity) {
     FILE *file = fopen("/proc/self/cgroup", "r");
     if (file == NULL) return false;
@@ -143,7 +195,8 @@ static void visit_cpu_limit(const char *folder, void *context) {
     if (read_line(path, line, sizeof line)) {
         quota = strtoull(line, &end, 10);
         period = end != line ? strtoull(end, NULL, 10) : 0;
-    } else if (!read_number_below(folder, "cpu.cfs_quota_us", &quota) || !read_number_below(folder, "cpu.cfs_period_us", &period)) {
+    } else if (!read_number_below(folder, "cpu.cfs_quota_us", &quota) ||
+               !read_number_below(folder, "cpu.cfs_period_us", &period)) {
         return;
     }
     if (quota == 0 || period == 0) return;
@@ -168,19 +221,22 @@ static bool is_first_of_core(int cpu, const cpu_set_t *set) {
     return true;
 }
 
+int b2_cpu_cap(int n) {
+    visit_cgroups("", visit_cpu_limit, &n);
+    visit_cgroups("cpu", visit_cpu_limit, &n);
+    return n > 0 ? n : 1;
+}
+
 int b2_cpu_physical_cores(void) {
     cpu_set_t set;
-    int n = 0, cap = 1 << 20;
+    int n = 0;
     if (sched_getaffinity(0, sizeof set, &set) == 0) {
         for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
             if (CPU_ISSET((size_t)cpu, &set) && is_first_of_core(cpu, &set)) n++;
     } else {
         n = (int)sysconf(_SC_NPROCESSORS_ONLN);
     }
-    visit_cgroups("", visit_cpu_limit, &cap);
-    visit_cgroups("cpu", visit_cpu_limit, &cap);
-    if (n > cap) n = cap;
-    return n > 0 ? n : 1;
+    return b2_cpu_cap(n);
 }
 
 static void visit_memory_limit(const char *folder, void *context) {
@@ -205,6 +261,8 @@ b2_memory_state b2_memory_available(void) {
 
 #else
 
+int b2_cpu_cap(int n) { return n > 0 ? n : 1; }
+
 int b2_cpu_physical_cores(void) {
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
@@ -213,6 +271,39 @@ int b2_cpu_physical_cores(void) {
 b2_memory_state b2_memory_available(void) { return (b2_memory_state){0}; }
 
 #endif
+
+/* The value of a line "name : value" of /proc/cpuinfo; empty where there is none. */
+static void read_cpuinfo(const char *name, char *value, size_t capacity) {
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    char line[512];
+    value[0] = '\0';
+    while (file != NULL && value[0] == '\0' && fgets(line, sizeof line, file) != NULL) {
+        const size_t len = strlen(name);
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, name, len) != 0 || strchr(" \t:", line[len]) == NULL || colon == NULL) continue;
+        if (line + len + strspn(line + len, " \t") != colon) continue; /* "model" is not "model name" */
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(value, capacity, "%s", colon + 1 + strspn(colon + 1, " \t"));
+    }
+    if (file != NULL) fclose(file);
+}
+
+void b2_cpu_describe(char *text, size_t capacity) {
+    char name[128], family[16], model[16];
+    read_cpuinfo("model name", name, sizeof name);
+    read_cpuinfo("cpu family", family, sizeof family);
+    read_cpuinfo("model", model, sizeof model);
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (name[0] == '\0') snprintf(text, capacity, "%ld CPUs", n);
+    else if (model[0] == '\0') snprintf(text, capacity, "%s, %ld CPUs", name, n);
+    else snprintf(text, capacity, "%s family %s model %s, %ld CPUs", name, family, model, n);
+}
+
+b2_disk_reads b2_disk_reads_of_process(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return (b2_disk_reads){0};
+    return (b2_disk_reads){.n_pages = (uint64_t)usage.ru_majflt, .bytes = 512 * (uint64_t)usage.ru_inblock};
+}
 
 b2_memory_peak b2_memory_of_process(void) {
     return (b2_memory_peak){.resident_bytes = read_kilobytes("/proc/self/status", "VmHWM"),

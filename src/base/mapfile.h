@@ -13,10 +13,12 @@ typedef struct b2_mapfile {
 blip2_status b2_mapfile_open(const char *path, b2_mapfile *map, blip2_error *err);
 void b2_mapfile_close(b2_mapfile *map);
 
-/* Says that [offset, offset + length_bytes) will be read soon; returns at once, changes nothing but speed. */
-void b2_mapfile_advise(const b2_mapfile *map, size_t offset, size_t length_bytes);
-
-/* Brings the range into memory before it returns; false where the system cannot be asked to. */
+/* Brings the range into memory before it returns; false where the system has no call for that (the
+ * pages are then only announced) or it fails. */
 bool b2_mapfile_populate(const b2_mapfile *map, size_t offset, size_t length_bytes);
+
+/* Keeps the range in memory, from the moment on that its pages come in, until it is unmapped or the program ends.
+ * Errors: BLIP2_LIMIT (the system permits less), BLIP2_MEMORY. */
+blip2_status b2_mapfile_lock(const void *data, size_t size_bytes, blip2_error *err);
 
 #endif

@@ -6,10 +6,10 @@
 
 typedef struct b2_prefetch b2_prefetch;
 
-/* Starts a thread that walks the map from offset to its end, in order. Nothing is promised: without a thread, or where
+/* Starts a thread that walks the map from its beginning to its end. Nothing is promised: without a thread, or where
  * the machine's memory would not hold the file (walking ahead would push out what is about to be used), NULL is
  * returned and pages come as they are touched. The map must outlive the prefetch. */
-b2_prefetch *b2_prefetch_start(const b2_mapfile *map, size_t offset);
+b2_prefetch *b2_prefetch_start(const b2_mapfile *map);
 
 /* Stops after the piece at hand and frees; NULL is fine. */
 void b2_prefetch_stop(b2_prefetch *prefetch);

@@ -1,5 +1,10 @@
+/* status.c: a sentence is made safe where it is recorded, so that whoever prints it need not think: one line, valid
+ * UTF-8, nothing that a terminal would obey. */
 #include "base/status.h"
 
+#include "base/utf8.h"
+
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,22 +19,16 @@ static void trim_partial_utf8(char *s) {
     if (len - (start - 1) < want) s[start - 1] = '\0';
 }
 
-/* Length of the UTF-8 character at s, without those that move a terminal's cursor; 0 when there is none. */
-static size_t printable_len(const unsigned char *s) {
-    if (s[0] < 0x80) return s[0] >= 0x20 && s[0] != 0x7F;
-    const size_t len = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
-    const unsigned char low = s[0] == 0xC2 ? 0xA0 : s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
-    const unsigned char high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;
-    if (s[0] < 0xC2 || s[0] > 0xF4 || s[1] < low || s[1] > high) return 0;
-    for (size_t i = 2; i < len; i++)
-        if ((s[i] & 0xC0) != 0x80) return 0;
-    return len;
+size_t b2_printable_length(const void *s, size_t n_bytes) {
+    const size_t len = b2_utf8_length(s, n_bytes);
+    const unsigned char *c = s;
+    const bool is_control = c[0] < 0x20 || c[0] == 0x7F || (len == 2 && c[0] == 0xC2 && c[1] < 0xA0);
+    return is_control ? 0 : len;
 }
 
-/* Sentences quote names and pieces of files: whatever is no printable UTF-8 in them becomes '?'. */
-static void flatten_unprintable(char *s) {
+void b2_make_printable(char *s) {
     while (*s != '\0') {
-        const size_t len = printable_len((const unsigned char *)s);
+        const size_t len = b2_printable_length(s, B2_UTF8_MAX);
         if (len == 0) *s = '?';
         s += len > 0 ? len : 1;
     }
@@ -44,8 +43,18 @@ blip2_status b2_fail(blip2_error *err, blip2_status status, const char *format, 
     va_end(args);
     if (n < 0) err->message[0] = '\0';
     if ((size_t)n >= sizeof err->message) trim_partial_utf8(err->message);
-    flatten_unprintable(err->message);
+    b2_make_printable(err->message);
     return status;
+}
+
+blip2_status b2_fail_write(blip2_error *err, const char *name, const char *what) {
+    const int why = errno;
+    const bool is_full = why == ENOSPC || why == EDQUOT || why == EFBIG || why == EIO;
+    return b2_fail(err,
+                   is_full         ? BLIP2_NO_SPACE
+                   : why == ENOMEM ? BLIP2_MEMORY
+                                   : BLIP2_IO,
+                   "%s: %s: %s", name, what, strerror(why));
 }
 
 void b2_error_prefix(blip2_error *err, const char *format, ...) {
@@ -57,4 +66,12 @@ void b2_error_prefix(blip2_error *err, const char *format, ...) {
     va_end(args);
     memcpy(sentence, err->message, sizeof sentence);
     b2_fail(err, err->status, "%s: %s", prefix, sentence);
+}
+
+const char *blip2_status_name(blip2_status status) {
+    static const char *const names[] = {"OK",        "IO",          "FORMAT",   "OTHER_VERSION", "CHECKSUM",
+                                        "SHAPE",     "UNSUPPORTED", "ARGUMENT", "LIMIT",         "MEMORY",
+                                        "CANCELLED", "NO_SPACE",    "DEVICE"};
+    const size_t i = (size_t)status;
+    return i < sizeof names / sizeof names[0] ? names[i] : "UNKNOWN";
 }

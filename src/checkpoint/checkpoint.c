@@ -119,7 +119,7 @@ uint64_t b2_checkpoint_content_hash(const b2_checkpoint *c) {
     return hash;
 }
 
-/* ---- every byte behind the header, against the hashes in it ----------------------------------------------------- */
+/* ---- every byte after the header, against the hashes in it ----------------------------------------------------- */
 
 static blip2_status verify_tensor(const b2_tensor *t, uint64_t expected, blip2_error *err) {
     const uint8_t *bytes = t->data;

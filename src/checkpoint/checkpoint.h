@@ -9,10 +9,10 @@
 typedef struct b2_checkpoint b2_checkpoint;
 
 /* Maps the file and checks everything that its header says: structure, architecture, format version, header hash, that
- * every number of hparams.def is there and sane, that the tokenizer's lists have their lengths. Touches only the
+ * every number of parts.def is there and sane, that the tokenizer's lists have their lengths. Touches only the
  * header's pages: instant, whatever the file's size. Which tensors a model needs is the binder's business
  * (model/weights.h). On failure *out is NULL.
- * Errors: IO, FORMAT, VERSION_SKEW, CHECKSUM, UNSUPPORTED, LIMIT, MEMORY. */
+ * Errors: IO, FORMAT, OTHER_VERSION, CHECKSUM, UNSUPPORTED, LIMIT, MEMORY. */
 blip2_status b2_checkpoint_open(const char *path, b2_checkpoint **out, blip2_error *err);
 
 /* The same of bytes in memory, which must outlive the checkpoint. */

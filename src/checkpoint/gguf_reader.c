@@ -91,7 +91,7 @@ static const b2_name_entry *find_name(const b2_name_entry *entries, size_t n, co
 
 /* ---- keys ------------------------------------------------------------------------------------------------------ */
 
-/* 0 for strings, arrays and numbers that are no type. */
+/* 0 for strings, arrays and numbers that are not a type. */
 static size_t type_bytes(uint64_t type) {
     static const uint8_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     return type < sizeof bytes ? bytes[type] : 0;
@@ -123,7 +123,7 @@ static blip2_status parse_numbers(cursor *c, b2_gguf_key *key, blip2_error *err)
     return BLIP2_OK;
 }
 
-/* One string: the view and, behind it, a copy that ends in NUL. */
+/* One string: the view and, after it, a copy that ends in NUL. */
 static blip2_status parse_string(cursor *c, b2_gguf_key *key, blip2_error *err) {
     b2_text text;
     B2_TRY(take_text(c, "a string", &text, err));
@@ -175,7 +175,7 @@ static blip2_status parse_start(cursor *c, b2_gguf *g, blip2_error *err) {
         return b2_fail(err, BLIP2_FORMAT, "not a blip2 model file: expected it to begin with 'GGUF'");
     B2_TRY(take_int(c, 4, "the version", &version, err));
     if (version != B2_GGUF_VERSION)
-        return b2_fail(err, BLIP2_VERSION_SKEW, "GGUF version %" PRIu64 "%s, expected %d", version,
+        return b2_fail(err, BLIP2_OTHER_VERSION, "GGUF version %" PRIu64 "%s, expected %d", version,
                        (version & 0xFFFF) == 0 ? " (a big-endian file?)" : "", (int)B2_GGUF_VERSION);
     B2_TRY(take_int(c, 8, "the number of tensors", &n_tensors, err));
     B2_TRY(take_int(c, 8, "the number of keys", &n_keys, err));

@@ -9,18 +9,18 @@
 #include "quant/gguf.h"
 
 typedef struct b2_tensor {
-    b2_text name;      /* at most 63 bytes of printable ASCII */
+    b2_text name; /* at most 63 bytes of printable ASCII */
     b2_dtype dtype;
     uint32_t n_dims;
     uint64_t ne[B2_GGUF_DIMS_MAX]; /* fastest first; 1 beyond n_dims */
-    const void *data;  /* in the map, aligned to 4096 bytes of the file */
-    size_t n_bytes;    /* without padding */
-    uint8_t planes;    /* activation planes of an I8 matrix; 0 for any other tensor */
+    const void *data;              /* in the map, aligned to 4096 bytes of the file */
+    size_t n_bytes;                /* without padding */
+    uint8_t planes;                /* activation planes of an I8 matrix; 0 for any other tensor */
 } b2_tensor;
 
 typedef struct b2_gguf_key {
     b2_text name;
-    b2_gguf_type type;   /* of the value; of the items when is_array */
+    b2_gguf_type type; /* of the value; of the items when is_array */
     bool is_array;
     size_t n_items;      /* 1 for a single value */
     size_t value_offset; /* of the first item, in the file */
@@ -40,13 +40,13 @@ typedef struct b2_gguf {
     b2_gguf_key *keys;
     b2_tensor *tensors;
     b2_name_entry *keys_by_name, *tensors_by_name;
-    size_t infos_start;  /* where the list of tensors begins: behind the last key */
-    size_t data_start;   /* 0 until the tensors are parsed */
+    size_t infos_start; /* where the list of tensors begins: after the last key */
+    size_t data_start;  /* 0 until the tensors are parsed */
 } b2_gguf;
 
 /* Reading goes in two steps, so that a caller can look at the keys of a file that is not ours before its tensors,
  * whose types may be unknown here, are refused. On failure everything is freed.
- * Errors: BLIP2_FORMAT, BLIP2_VERSION_SKEW, BLIP2_LIMIT, BLIP2_MEMORY. */
+ * Errors: BLIP2_FORMAT, BLIP2_OTHER_VERSION, BLIP2_LIMIT, BLIP2_MEMORY. */
 blip2_status b2_gguf_parse_keys(const uint8_t *data, size_t size_bytes, b2_gguf *gguf, blip2_error *err);
 blip2_status b2_gguf_parse_tensors(b2_gguf *gguf, blip2_error *err);
 void b2_gguf_free(b2_gguf *gguf);

@@ -1,261 +1,413 @@
-/* cmd_caption.c: blip2 caption and blip2 ask: the same job, with and without questions. */
+/* cmd_caption.c: blip2 caption and blip2 ask: the same job, with and without questions. This file turns the command
+ * line into a list of pictures and the options of a job. */
 #include "cli/commands.h"
 
-#include "cli/common.h"
-#include "cli/job.h"
+#include "base/grow.h"
+#include "cli/args.h"
+#include "cli/warnings.h"
+#include "console/say.h"
+#include "job/job.h"
+#include "lists/json_list.h"
+#include "lists/tar_source.h"
+#include "record/writer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { MAX_BATCH = 256, MAX_NEW_TOKENS = 4096, MAX_JOB_WORKERS = 256, MAX_SECONDS = 1000000000 };
+enum { MAX_JOB_WORKERS = 256, MAX_SECONDS = 1000000000, DEFAULT_MAX_BYTES = 256 << 20 };
 
-enum {
-    OPT_MODEL = 1, OPT_THREADS, OPT_ISA, OPT_BATCH, OPT_WORKERS, OPT_OUTPUT, OPT_FORMAT, OPT_TOKENS, OPT_TIMINGS, OPT_NO_EXIF, OPT_NEW_TOKENS,
-    OPT_PROMPT, OPT_QUESTION, OPT_NAME, OPT_RECURSIVE, OPT_FILES_FROM, OPT_NUL, OPT_CSV, OPT_COLUMN, OPT_JSONL, OPT_IMAGE_KEY, OPT_BASE_DIR,
-    OPT_SIDECAR, OPT_EXT, OPT_EXISTING, OPT_OUT_DIR, OPT_REPORT, OPT_RESUME, OPT_RETRY, OPT_TIME_LIMIT, OPT_SHARD, OPT_MATCH, OPT_WORDS,
-    OPT_MATCH_MODE, OPT_QUIET, OPT_VERBOSE, OPT_HELP
-};
-
-#define COMMON_OPTIONS                                                                                                     \
-    {OPT_NAME, 0, "column", "NAME", "names the column of the prompt or question before it"},                              \
-    {OPT_MODEL, 'm', "model", "FILE", "the converted model (else $BLIP2_MODEL, else the only *.gguf here)"},              \
-    {OPT_OUTPUT, 'o', "output", "FILE", "write there, whole or not at all (default: stdout)"},                             \
-    {OPT_FORMAT, 0, "format", "FORMAT", "text, jsonl, csv, tsv, or imagefolder (a metadata.jsonl); default: what -o FILE ends in, else text"},                       \
-    {OPT_FILES_FROM, 0, "files-from", "FILE", "read paths from FILE, one a line; - is stdin"},                             \
-    {OPT_NUL, '0', "null", NULL, "the paths of --files-from end with NUL bytes"},                                          \
-    {OPT_RECURSIVE, 'r', "recursive", NULL, "folders with all that is below them"},                                        \
-    {OPT_CSV, 0, "csv", "FILE", "read paths from a column of a CSV file; - is stdin"},                                                 \
-    {OPT_COLUMN, 0, "image-column", "NAME|N", "which column of --csv: its header or number (default 1)"},                  \
-    {OPT_JSONL, 0, "jsonl", "FILE", "read paths from a file of JSON lines; - is stdin"},                                               \
-    {OPT_IMAGE_KEY, 0, "image-key", "KEY", "which member of --jsonl (default: image)"},                                    \
-    {OPT_BASE_DIR, 0, "base-dir", "DIR", "relative paths begin there (default: here, else beside the list)"},              \
-    {OPT_SIDECAR, 0, "sidecar", NULL, "each text in a file beside its picture: dog.jpg -> dog.txt"},                       \
-    {OPT_EXT, 0, "ext", "EXT", "ending of the sidecars (default: .txt)"},                                                  \
-    {OPT_EXISTING, 0, "existing", "WHAT", "sidecars that are there: skip (default), overwrite, append, prepend"},          \
-    {OPT_OUT_DIR, 0, "out-dir", "DIR", "sidecars below DIR, in the pictures' folders"},                                    \
-    {OPT_REPORT, 0, "report", "FILE.html", "a page with thumbnails and answers, readable anywhere"},                       \
-    {OPT_MATCH, 0, "match", "LISTS", "columns with the words found: colors,textures,patterns,materials or all"},           \
-    {OPT_WORDS, 0, "words", "[NAME=]FILE", "another list of words, one a line; again for more (data/words/README.md)"},                           \
-    {OPT_MATCH_MODE, 0, "match-mode", "MODE", "word (default) or substring"},                                              \
-    {OPT_RESUME, 0, "resume", NULL, "go on where the same command was interrupted (needs -o)"},                            \
-    {OPT_RETRY, 0, "retry-failed", NULL, "with --resume: once more those that failed, of an unfinished job or of a shard"}, \
-    {OPT_TIME_LIMIT, 0, "time-limit", "TIME", "stop in time, exit 75: 55m, 1h30m, 3600s"},                                 \
-    {OPT_SHARD, 0, "shard", "I/N|auto", "only pictures whose index mod N is I; auto: from Slurm, OpenMPI or PMI"},         \
-    {OPT_NEW_TOKENS, 'n', "max-new-tokens", "N", "at most so many tokens an answer (default 20)"},                         \
-    {OPT_BATCH, 0, "batch", "N", "pictures that share each reading of the weights (default: 1 for one, 8 for more)"},      \
-    {OPT_WORKERS, 0, "workers", "N", "sessions that share the threads (default: one for each 8 threads)"},                 \
-    {OPT_THREADS, 't', "threads", "N", "(default: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else one per core)"},              \
-    {OPT_ISA, 0, "isa", "NAME", "int8 kernels: see blip2 info (default: the fastest)"},                                    \
-    {OPT_NO_EXIF, 0, "no-exif", NULL, "ignore the EXIF orientation, as transformers does"},                                \
-    {OPT_TOKENS, 0, "tokens", NULL, "jsonl: with token ids and log-probabilities"},                                        \
-    {OPT_TIMINGS, 0, "timings", NULL, "jsonl: with the milliseconds of each stage of the batch"},                          \
-    {OPT_VERBOSE, 'v', "verbose", NULL, "say which model, kernels and threads"},                                           \
-    {OPT_QUIET, 0, "quiet", NULL, "no progress, no summary"},                                                              \
-    {OPT_HELP, 'h', "help", NULL, "this text"},                                                                            \
-    {0, 0, NULL, NULL, NULL}
-
-static const b2_option caption_options[] = {
-    {OPT_PROMPT, 'p', "prompt", "TEXT", "raw text that the caption continues, never altered; again for more"},
-    {OPT_QUESTION, 'q', "question", "TEXT", "a question beside the caption, after one look; again for more"},
-    COMMON_OPTIONS};
-static const b2_option ask_options[] = {
-    {OPT_QUESTION, 'q', "question", "TEXT", "a question, again for more; then every argument is a picture"},
-    {OPT_PROMPT, 'p', "prompt", "TEXT", "raw text to be continued, never altered; empty: a plain caption"},
-    COMMON_OPTIONS};
+typedef enum list_kind { NO_LIST, LIST_OF_PATHS, LIST_CSV, LIST_JSON, LIST_TAR } list_kind;
 
 typedef struct parsed {
     b2_job_options job;
     b2_inputs inputs;
-    const char *csv, *column, *files_from, *jsonl, *image_key, *shard;
-    bool is_nul, is_recursive, wants_help;
-    const char **positionals; /* into argv */
-    size_t n_positionals;
+    const char **lists; /* of one kind, in the order given; from malloc */
+    size_t n_lists, list_capacity;
+    list_kind kind;
+    char **names; /* [n_names] those of lists that are not in argv; each from malloc */
+    size_t n_names, name_capacity;
+    bool has_two_kinds, is_nul;
+    const char *csv_column, *image_key, *shard;
+    const char *preset_prompt; /* of captions without a prompt; NULL */
+    b2_args args;
 } parsed;
 
-/* ---- options ---------------------------------------------------------------------------------------------------------- */
+/* ---- options that take more than a value ------------------------------------------------------------------------ */
 
-static bool refuse(b2_args *args, const char *option, const char *expected, const char *value) {
-    snprintf(args->error, sizeof args->error, "--%s: expected %s, got '%s'", option, expected, value);
-    return false;
+static bool take_format(void *target, const char *value, char *error) {
+    b2_spec *spec = &((parsed *)target)->job.spec;
+    if (b2_format_find(value, &spec->format)) return spec->has_format = true;
+    return b2_arg_refuse(error, "text, jsonl, csv, tsv or imagefolder", value);
 }
 
-static bool take_format(b2_args *args, const char *value, b2_spec *spec) {
-    for (int i = 0; i < B2_N_FORMATS; i++) {
-        if (strcmp(value, b2_format_name((b2_format)i)) != 0) continue;
-        spec->format = (b2_format)i;
-        return spec->has_format = true;
-    }
-    return refuse(args, "format", "text, jsonl, csv, tsv or imagefolder", value);
-}
-
-static bool take_number(b2_args *args, const char *name, const char *value, long high, size_t *out) {
-    long number;
-    if (!b2_args_number(args, name, value, 1, high, &number)) return false;
-    *out = (size_t)number;
-    return true;
+static bool take_background(void *target, const char *value, char *error) {
+    return b2_spec_set_background(&((parsed *)target)->job.spec, value) ||
+           b2_arg_refuse(error, "white, black, six hexadecimal digits (RRGGBB), or keep", value);
 }
 
 /* "1h30m", "55m", "90s", "90". */
-static bool take_seconds(b2_args *args, const char *value, double *seconds) {
-    *seconds = 0;
+static bool take_time_limit(void *target, const char *value, char *error) {
+    static const char what[] = "a time like 55m, 1h30m or 3600s";
+    double seconds = 0;
     for (const char *at = value; *at != '\0';) {
         char *end;
         const double number = *at >= '0' && *at <= '9' ? strtod(at, &end) : -1;
-        if (number < 0) return refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
+        if (number < 0) return b2_arg_refuse(error, what, value);
         const double unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' || *end == '\0' ? 1 : 0;
-        if (unit == 0) return refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
-        *seconds += number * unit;
+        if (unit == 0) return b2_arg_refuse(error, what, value);
+        seconds += number * unit;
         at = *end == '\0' ? end : end + 1;
     }
-    return (*seconds > 0 && *seconds < MAX_SECONDS) || refuse(args, "time-limit", "a time like 55m, 1h30m or 3600s", value);
+    ((parsed *)target)->job.time_limit_seconds = seconds;
+    return (seconds > 0 && seconds < MAX_SECONDS) || b2_arg_refuse(error, what, value);
 }
 
-static bool take_ask(b2_args *args, b2_spec *spec, const char *prompt, const char *question) {
+static bool add_ask(void *target, b2_ask ask, char *error) {
+    b2_spec *spec = &((parsed *)target)->job.spec;
     if (spec->n_asks == B2_MAX_ASKS - 1) {
-        snprintf(args->error, sizeof args->error, "at most %d prompts and questions", B2_MAX_ASKS - 1);
+        snprintf(error, B2_ARG_ERROR_BYTES, "at most %d prompts and questions", B2_MAX_ASKS - 1);
         return false;
     }
-    spec->asks[spec->n_asks++] = (b2_ask){.prompt = prompt, .question = question};
+    spec->asks[spec->n_asks++] = ask;
     return true;
 }
 
-static bool take_column_name(b2_args *args, b2_spec *spec, const char *value) {
-    if (spec->n_asks > 0) {
-        spec->asks[spec->n_asks - 1].column = value;
-        return true;
-    }
-    snprintf(args->error, sizeof args->error, "--column %s: stands behind the -p or -q whose column it names", value);
-    return false;
+static bool take_prompt(void *target, const char *value, char *error) {
+    return add_ask(target, (b2_ask){.prompt = value}, error);
 }
 
-static bool take_words(b2_args *args, b2_spec *spec, const char *value) {
+static bool take_question(void *target, const char *value, char *error) {
+    return add_ask(target, (b2_ask){.question = value}, error);
+}
+
+static bool take_answer_column(void *target, const char *value, char *error) {
+    b2_spec *spec = &((parsed *)target)->job.spec;
+    if (spec->n_asks > 0) spec->asks[spec->n_asks - 1].column = value;
+    else snprintf(error, B2_ARG_ERROR_BYTES, "'%s' must follow the -p or -q that it names", value);
+    return spec->n_asks > 0;
+}
+
+/* Settings by the name under which numbers were published or are computed; options that follow change them. */
+static const struct preset {
+    const char *name;
+    size_t max_new_tokens, num_beams, min_new_tokens;
+    double length_penalty;
+    const char *beam_search, *prompt; /* prompt: of captions, unless another is given */
+    bool is_short;
+} presets[] = {
+    /* transformers' defaults; its documentation and the model cards of BLIP-2 */
+    {"greedy", 20, 1, 0, 1, NULL, NULL, false},
+    {"hf-beam5", 20, 5, 0, 1, NULL, NULL, false},
+    /* LAVIS, lavis/models/blip2_models/blip2_opt.py: generate() and predict_answers(). Its lengths count the </s> that
+     * transformers put first then: max_length 30 is 29 tokens, min_length 8 is 7. */
+    {"lavis-caption", 29, 5, 0, 1, "lavis", NULL, false},
+    {"lavis-vqa", 10, 5, 0, 0, "lavis", NULL, true},
+    /* LAVIS, lavis/projects/blip2/eval: COCO captions and NoCaps; the prompt is that of models tuned on COCO */
+    {"coco", 29, 5, 7, 1, "lavis", "a photo of", false},
+    {"nocaps", 79, 5, 9, 1, "lavis", "a photo of", false},
+};
+
+static bool take_preset(void *target, const char *value, char *error) {
+    parsed *p = target;
+    blip2_decoding *d = &p->job.spec.decoding;
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        const struct preset *preset = &presets[i];
+        if (strcmp(preset->name, value) != 0) continue;
+        d->max_new_tokens = preset->max_new_tokens;
+        d->num_beams = preset->num_beams;
+        d->min_new_tokens = preset->min_new_tokens;
+        d->length_penalty = preset->length_penalty;
+        d->beam_search = d->rules_see = preset->beam_search; /* both of one era */
+        p->job.spec.is_short = preset->is_short;
+        p->preset_prompt = preset->prompt;
+        return true;
+    }
+    return b2_arg_refuse(error, "greedy, hf-beam5, lavis-caption, lavis-vqa, coco or nocaps", value);
+}
+
+static bool take_words(void *target, const char *value, char *error) {
+    b2_spec *spec = &((parsed *)target)->job.spec;
     if (spec->n_word_files == B2_MAX_WORD_FILES) {
-        snprintf(args->error, sizeof args->error, "--words: at most %d of them", B2_MAX_WORD_FILES);
+        snprintf(error, B2_ARG_ERROR_BYTES, "at most %d of them", B2_MAX_WORD_FILES);
         return false;
     }
     spec->word_files[spec->n_word_files++] = value;
     return true;
 }
 
-static bool take_what(b2_args *args, int id, const char *value, parsed *p) {
-    b2_spec *spec = &p->job.spec;
-    switch (id) {
-    case OPT_FORMAT: return take_format(args, value, spec);
-    case OPT_NEW_TOKENS: return take_number(args, "max-new-tokens", value, MAX_NEW_TOKENS, &spec->n_new_tokens);
-    case OPT_PROMPT: return take_ask(args, spec, value, NULL);
-    case OPT_QUESTION: return take_ask(args, spec, NULL, value);
-    case OPT_NAME: return take_column_name(args, spec, value);
-    case OPT_NO_EXIF: spec->apply_exif = false; return true;
-    case OPT_TOKENS: return spec->wants_tokens = true;
-    case OPT_TIMINGS: return spec->wants_timings = true;
-    case OPT_MATCH: spec->match_lists = value; return true;
-    case OPT_WORDS: return take_words(args, spec, value);
-    case OPT_MATCH_MODE:
-        spec->match_mode = strcmp(value, "substring") == 0 ? B2_MATCH_SUBSTRING : B2_MATCH_WORD;
-        return spec->match_mode == B2_MATCH_SUBSTRING || strcmp(value, "word") == 0 || refuse(args, "match-mode", "word or substring", value);
-    default: return p->wants_help = true;
+static bool take_exclude(void *target, const char *value, char *error) {
+    b2_folder_walk *folders = &((parsed *)target)->inputs.folders;
+    if (folders->n_excludes == B2_EXCLUDES_MAX) {
+        snprintf(error, B2_ARG_ERROR_BYTES, "at most %d of them", B2_EXCLUDES_MAX);
+        return false;
     }
-}
-
-static bool take_option(b2_args *args, int id, const char *value, parsed *p) {
-    b2_job_options *job = &p->job;
-    size_t number = 0;
-    switch (id) {
-    case OPT_MODEL: job->model_path = value; return true;
-    case OPT_OUTPUT: job->output_path = value; return true;
-    case OPT_FILES_FROM: p->files_from = value; return true;
-    case OPT_NUL: return p->is_nul = true;
-    case OPT_RECURSIVE: return p->is_recursive = true;
-    case OPT_CSV: p->csv = value; return true;
-    case OPT_COLUMN: p->column = value; return true;
-    case OPT_JSONL: p->jsonl = value; return true;
-    case OPT_IMAGE_KEY: p->image_key = value; return true;
-    case OPT_BASE_DIR: p->inputs.base_folder = value; return true;
-    case OPT_SIDECAR: return job->sidecar.is_wanted = true;
-    case OPT_EXT: job->sidecar.extension = value; return true;
-    case OPT_EXISTING: return b2_existing_from_name(value, &job->sidecar.existing) || refuse(args, "existing", "skip, overwrite, append or prepend", value);
-    case OPT_OUT_DIR: job->sidecar.out_folder = value; return true;
-    case OPT_REPORT: job->report_path = value; return job->spec.wants_thumbnails = true;
-    case OPT_RESUME: return job->is_resumed = true;
-    case OPT_RETRY: return job->retries_failed = true;
-    case OPT_TIME_LIMIT: return take_seconds(args, value, &job->time_limit_seconds);
-    case OPT_SHARD: p->shard = value; return true;
-    case OPT_BATCH: return take_number(args, "batch", value, MAX_BATCH, &job->batch);
-    case OPT_WORKERS: return take_number(args, "workers", value, MAX_JOB_WORKERS, &job->n_workers);
-    case OPT_THREADS:
-        if (!take_number(args, "threads", value, 256, &number)) return false;
-        job->n_threads = (int)number;
-        return true;
-    case OPT_ISA: job->isa = value; return true;
-    case OPT_VERBOSE: return job->is_verbose = true;
-    case OPT_QUIET: return job->is_quiet = true;
-    default: return take_what(args, id, value, p);
-    }
-}
-
-static bool parse(b2_args *args, parsed *p) {
-    const char *value = NULL;
-    for (int id; (id = b2_args_next(args, &value)) != B2_ARG_END;) {
-        if (id == B2_ARG_ERROR) return false;
-        if (id == B2_ARG_POSITIONAL) p->positionals[p->n_positionals++] = value;
-        else if (!take_option(args, id, value, p)) return false;
-        if (p->wants_help) return true;
-    }
+    folders->excludes[folders->n_excludes++] = value;
     return true;
 }
 
-/* ---- what belongs together ----------------------------------------------------------------------------------------------- */
+static bool take_list(parsed *p, list_kind kind, const char *value, char *error) {
+    p->has_two_kinds |= p->kind != NO_LIST && p->kind != kind;
+    p->kind = kind;
+    if (b2_grow(&p->lists, p->n_lists, &p->list_capacity, sizeof *p->lists)) p->lists[p->n_lists++] = value;
+    else snprintf(error, B2_ARG_ERROR_BYTES, "no memory for it");
+    return p->n_lists > 0 && p->lists[p->n_lists - 1] == value;
+}
+
+static bool take_paths(void *target, const char *value, char *error) {
+    return take_list(target, LIST_OF_PATHS, value, error);
+}
+
+static bool take_csv(void *target, const char *value, char *error) { return take_list(target, LIST_CSV, value, error); }
+
+static bool take_jsonl(void *target, const char *value, char *error) {
+    return take_list(target, LIST_JSON, value, error);
+}
+
+static bool keep_tar(void *target, const char *name) {
+    parsed *p = target;
+    char *copy = strdup(name);
+    char error[B2_ARG_ERROR_BYTES];
+    if (copy != NULL && b2_grow(&p->names, p->n_names, &p->name_capacity, sizeof *p->names)) {
+        p->names[p->n_names++] = copy;
+        return take_list(p, LIST_TAR, copy, error);
+    }
+    free(copy);
+    return false;
+}
+
+static bool take_tar(void *target, const char *value, char *error) {
+    return b2_braces_each(value, keep_tar, target) ||
+           b2_arg_refuse(error, "a tar file, or braces that mean at most 100000 of them", value);
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------- */
+
+#define B2_ARG_FLAG B2_ARG_SET
+#define AT(member) .offset = offsetof(parsed, member)
+static const b2_option options[] = {
+    {'p', "prompt", "TEXT", "raw text that the answer continues, never altered; again for more", B2_ARG_CALL,
+     .call = take_prompt},
+    {'q', "question", "TEXT", "a question; again for more; with ask: then every argument is a picture", B2_ARG_CALL,
+     .call = take_question},
+#define B2_ASKING(type, member, flag, value, key, help) {0, flag, value, help, B2_ARG_##type, AT(job.spec.member)},
+#include "asking.def"
+    {0, "answers", "FILE", "each answer is one of FILE's, one a line; as long as it is, whatever -n; - is stdin",
+     B2_ARG_TEXT, AT(job.answers_path)},
+    {0, "preset", "NAME", "greedy, hf-beam5, lavis-caption, lavis-vqa, coco, nocaps; options that follow change it",
+     B2_ARG_CALL, .call = take_preset},
+    {0, "column", "NAME", "names the column of the prompt or question before it", B2_ARG_CALL,
+     .call = take_answer_column},
+    {'m', "model", "FILE", "the converted model (else $BLIP2_MODEL, else the only *.gguf here)", B2_ARG_TEXT,
+     AT(job.model_path)},
+    {'o', "output", "FILE", "write there, whole or not at all (default: stdout)", B2_ARG_TEXT, AT(job.output_path)},
+    {0, "format", "FORMAT",
+     "text, jsonl, csv, tsv, or imagefolder (a metadata.jsonl); default: from the extension of -o FILE, else text",
+     B2_ARG_CALL, .call = take_format},
+    {0, "files-from", "FILE", "read paths from FILE, one a line; - is stdin; any list: again for more, in that order",
+     B2_ARG_CALL, .call = take_paths},
+    {'0', "null", NULL, "the paths of --files-from end with NUL bytes", B2_ARG_SET, AT(is_nul)},
+    {'r', "recursive", NULL, "folders with all that is below them", B2_ARG_SET, AT(inputs.folders.recursive)},
+    {0, "exclude", "GLOB", "leave such names out of folders, beside @eaDir, .thumbnails, __MACOSX, ._*; again for more",
+     B2_ARG_CALL, .call = take_exclude},
+    {0, "csv", "FILE", "read paths from a column of a table (commas, semicolons or tabs; UTF-8, UTF-16); - is stdin",
+     B2_ARG_CALL, .call = take_csv},
+    {0, "image-column", "NAME|N", "which column of --csv: its header or number (default 1)", B2_ARG_TEXT,
+     AT(csv_column)},
+    {0, "no-header", NULL, "the table of --csv has none: its first row is a picture", B2_ARG_SET,
+     AT(inputs.csv.no_header)},
+    {0, "jsonl", "FILE", "read paths from JSON lines, or a JSON array of objects; - is stdin", B2_ARG_CALL,
+     .call = take_jsonl},
+    {0, "image-key", "KEY", "which member of --jsonl (default: image)", B2_ARG_TEXT, AT(image_key)},
+    {0, "tar", "FILE",
+     "samples of a tar file (plain, gzip, zstd) as WebDataset cuts them; data-{000..009}.tar; - is stdin", B2_ARG_CALL,
+     .call = take_tar},
+    {0, "max-bytes", "N", "a larger member of --tar is an error row (default 268435456)", B2_ARG_SIZE,
+     AT(job.max_bytes), .low = 1, .high = 1 << 30},
+    {0, "base-dir", "DIR", "relative paths begin there (default: here, else beside the list)", B2_ARG_TEXT,
+     AT(inputs.base_folder)},
+    {0, "sidecar", NULL, "each text in a file beside its picture: dog.jpg -> dog.txt", B2_ARG_SET,
+     AT(job.sidecar.is_wanted)},
+    {0, "ext", "EXT", "extension of the sidecars (default: .txt)", B2_ARG_TEXT, AT(job.sidecar.extension)},
+    {0, "existing", "WHAT", "sidecars that are there: skip (default), overwrite, append, prepend", B2_ARG_CHOICE,
+     AT(job.sidecar.existing), .choices = b2_existing_names},
+    {0, "out-dir", "DIR", "sidecars below DIR, in the pictures' folders", B2_ARG_TEXT, AT(job.sidecar.out_folder)},
+    {0, "prefix", "TEXT", "each line of a sidecar begins with it", B2_ARG_TEXT, AT(job.sidecar.prefix)},
+    {0, "suffix", "TEXT", "and ends with it", B2_ARG_TEXT, AT(job.sidecar.suffix)},
+    {0, "separator", "TEXT", "several answers on one line of a sidecar, with it between them (', ')", B2_ARG_TEXT,
+     AT(job.sidecar.separator)},
+    {0, "report", "FILE.html", "a page with thumbnails and answers, readable anywhere", B2_ARG_TEXT,
+     AT(job.report_path)},
+    {0, "match", "LISTS", "columns with the words found: colors,textures,patterns,materials or all", B2_ARG_TEXT,
+     AT(job.spec.match_lists)},
+    {0, "words", "[NAME=]FILE", "another list of words, one a line; again for more (data/words/README.md)", B2_ARG_CALL,
+     .call = take_words},
+    {0, "match-mode", "MODE", "word (default) or substring", B2_ARG_CHOICE, AT(job.spec.match_mode),
+     .choices = b2_match_mode_names},
+    {0, "resume", NULL, "go on where the same command was interrupted, or with what was added to its list", B2_ARG_SET,
+     AT(job.is_resumed)},
+    {0, "retry-failed", NULL, "with --resume: also retry pictures that failed", B2_ARG_SET, AT(job.retries_failed)},
+    {0, "no-state", NULL, "no OUT.blip2 beside OUT, with which --resume knows what is finished", B2_ARG_SET,
+     AT(job.keeps_no_state)},
+    {0, "time-limit", "TIME", "stop in time, exit 75: 55m, 1h30m, 3600s", B2_ARG_CALL, .call = take_time_limit},
+    {0, "shard", "I/N|auto",
+     "pictures whose index mod N is I; auto: from Slurm, OpenMPI or PMI; auto/N: only I from it", B2_ARG_TEXT,
+     AT(shard)},
+#define B2_DECODING(type, member, letter, flag, value, least, most, fallback, key, help)                               \
+    {letter, flag, value, help, B2_ARG_##type, AT(job.spec.decoding.member), .low = least, .high = most},
+#include "decoding.def"
+    {0, "batch", "N", "pictures at work side by side (default: 1 for one; for more 8, 16 or 32, as memory allows)",
+     B2_ARG_SIZE, AT(job.batch), .low = 1, .high = BLIP2_MAX_BATCH},
+    {0, "workers", "N", "sessions that share the threads (default: one for each 8 threads)", B2_ARG_SIZE,
+     AT(job.n_workers), .low = 1, .high = MAX_JOB_WORKERS},
+    B2_OPTION_THREADS(AT(job.n_threads)),
+    {0, "isa", "NAME", "int8 kernels: see blip2 info (default: the fastest)", B2_ARG_TEXT, AT(job.isa)},
+    B2_OPTIONS_GPU(job.gpu),
+    {0, "no-exif", NULL, "ignore the EXIF orientation, as transformers does", B2_ARG_CLEAR, AT(job.spec.apply_exif)},
+    {0, "background", "COLOUR", "behind transparent pixels: white (default), black, RRGGBB, or keep what they hide",
+     B2_ARG_CALL, .call = take_background},
+    {0, "truncated-images", NULL, "of cut or damaged pictures take what is there, the rest black", B2_ARG_SET,
+     AT(job.spec.reads_truncated)},
+    {0, "tokens", NULL, "jsonl: with token ids and log-probabilities", B2_ARG_SET, AT(job.spec.wants_tokens)},
+    {0, "timings", NULL, "jsonl: with the milliseconds of the stages that the picture went through with others",
+     B2_ARG_SET, AT(job.spec.wants_timings)},
+    {0, "lock", NULL, "keep the model file in memory, where the system permits it (ulimit -l)", B2_ARG_SET,
+     AT(job.locks_model)},
+    {'v', "verbose", NULL, "say which model, kernels and threads", B2_ARG_SET, AT(job.is_verbose)},
+    {0, "quiet", NULL, "no progress, no summary", B2_ARG_SET, AT(job.is_quiet)},
+    B2_OPTION_HELP,
+    {.name = NULL}};
+
+/* Its length shows only at its end: a pipe, a terminal. */
+static bool is_pipe(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
+}
+
+/* ---- what belongs together ------------------------------------------------------------------------------------- */
 
 static const char *find_list_conflict(const parsed *p) {
-    const bool has_pictures = p->n_positionals > 0, reads_list_from_stdin = p->files_from != NULL && strcmp(p->files_from, "-") == 0;
-    const int n_tables = (p->csv != NULL) + (p->jsonl != NULL);
-    if (has_pictures + (p->files_from != NULL) + n_tables == 0) return "no pictures: name files or folders, --files-from, --csv or --jsonl";
-    if (p->csv != NULL && (has_pictures || p->files_from != NULL || p->jsonl != NULL)) return "--csv cannot be mixed with other pictures";
-    if (p->jsonl != NULL && (has_pictures || p->files_from != NULL)) return "--jsonl cannot be mixed with other pictures";
-    if (p->column != NULL && p->csv == NULL) return "--image-column needs --csv";
-    if (p->image_key != NULL && p->jsonl == NULL) return "--image-key needs --jsonl";
-    if (p->is_nul && p->files_from == NULL) return "-0 needs --files-from";
-    if (reads_list_from_stdin && p->inputs.has_stdin_picture) return "stdin cannot be both the list and a picture";
+    const bool has_pictures = p->args.n_positionals > 0;
+    const bool has_stdin_answers = p->job.answers_path != NULL && strcmp(p->job.answers_path, "-") == 0;
+    size_t n_stdin = 0;
+    for (size_t i = 0; i < p->n_lists; i++) n_stdin += strcmp(p->lists[i], "-") == 0;
+    if (!has_pictures && p->kind == NO_LIST)
+        return "no pictures: name files or folders, --files-from, --csv, --jsonl or --tar";
+    if (p->has_two_kinds) return "two kinds of list: --files-from, --csv, --jsonl and --tar cannot be mixed";
+    if (p->kind == LIST_CSV && has_pictures) return "--csv cannot be mixed with other pictures";
+    if (p->kind == LIST_TAR && has_pictures) return "--tar cannot be mixed with other pictures";
+    if (p->kind == LIST_TAR && p->shard != NULL) return "--shard needs a list: give each task its own --tar files";
+    if (p->kind == LIST_TAR && p->job.sidecar.is_wanted && p->job.sidecar.out_folder == NULL)
+        return "--sidecar of --tar needs --out-dir: nothing is written into an archive";
+    if (p->job.max_bytes > 0 && p->kind != LIST_TAR) return "--max-bytes needs --tar";
+    if (p->kind == LIST_JSON && has_pictures) return "--jsonl cannot be mixed with other pictures";
+    if (p->csv_column != NULL && p->kind != LIST_CSV) return "--image-column needs --csv";
+    if (p->inputs.csv.no_header && p->kind != LIST_CSV) return "--no-header needs --csv";
+    if (p->image_key != NULL && p->kind != LIST_JSON) return "--image-key needs --jsonl";
+    if (p->is_nul && p->kind != LIST_OF_PATHS) return "-0 needs --files-from";
+    if (n_stdin > 1 || (has_stdin_answers && (n_stdin > 0 || p->inputs.has_stdin_picture)))
+        return "stdin (-) can be named once";
+    if (n_stdin > 0 && p->job.is_resumed && (p->kind == LIST_TAR || is_pipe(STDIN_FILENO)))
+        return "--resume needs a list or tar file with a name: what a pipe brought cannot be read again";
+    if (n_stdin > 0 && p->inputs.has_stdin_picture) return "stdin cannot be both the list and a picture";
     return NULL;
 }
 
 /* The first sentence that forbids this combination, or NULL. */
 static const char *find_conflict(const parsed *p) {
     const b2_job_options *job = &p->job;
-    const bool has_sidecar_options = job->sidecar.extension != NULL || job->sidecar.out_folder != NULL || job->sidecar.existing != B2_EXISTING_SKIP;
+    const b2_sidecar_options *sidecar = &job->sidecar;
+    const bool has_sidecar_options =
+        sidecar->extension != NULL || sidecar->out_folder != NULL || sidecar->existing != B2_EXISTING_SKIP;
+    const bool has_line_options = sidecar->prefix != NULL || sidecar->suffix != NULL || sidecar->separator != NULL;
+    const blip2_decoding *d = &job->spec.decoding;
+    if (job->spec.choices != NULL && (d->num_beams > 1 || d->num_return_sequences > 1 || d->do_sample))
+        return "--choices scores all of them: no beams, no samples";
+    if (job->spec.choices != NULL && (d->alternatives > 0 || d->output_scores))
+        return "--choices says the probability of each: no --alternatives, no --output-scores";
+    if (job->answers_path != NULL && job->spec.choices != NULL) return "--choices or --answers, not both";
+    if (job->answers_path != NULL &&
+        (d->min_length > 0 || d->min_new_tokens > 0 || d->forced_eos_token_id > 0 || d->retry_empty))
+        return "--answers end where they end: no --min-length, --min-new-tokens, --forced-eos-token-id, --retry-empty";
     if (job->spec.n_asks == 0) return "no question: blip2 ask \"QUESTION\" IMAGE..., or -q QUESTION";
     if (has_sidecar_options && !job->sidecar.is_wanted) return "--ext, --existing and --out-dir need --sidecar";
-    if (job->sidecar.extension != NULL && !b2_sidecar_is_ending(job->sidecar.extension)) return "--ext: expected an ending like .txt";
+    if (has_line_options && !sidecar->is_wanted) return "--prefix, --suffix and --separator need --sidecar";
+    if (job->sidecar.extension != NULL && !b2_sidecar_is_ending(job->sidecar.extension))
+        return "--ext: expected an extension like .txt";
     if (job->sidecar.extension != NULL && b2_sidecar_is_picture(job->sidecar.extension))
-        return "--ext: sidecars that end as pictures do would overwrite pictures";
+        return "--ext: sidecars with a picture's extension would overwrite pictures";
     const bool has_journal = job->output_path != NULL || (job->sidecar.is_wanted && job->report_path != NULL);
     if (job->is_resumed && !has_journal) return "--resume needs -o FILE: what went to stdout cannot be continued";
     if (job->retries_failed && !job->is_resumed) return "--retry-failed needs --resume";
-    if (job->spec.format == B2_FORMAT_IMAGEFOLDER && job->output_path == NULL) return "--format imagefolder needs -o FOLDER/metadata.jsonl";
+    if (p->shard != NULL && job->report_path != NULL && job->output_path == NULL)
+        return "--shard with --report needs -o FILE: all shards would write one report";
+    if (job->spec.format == B2_FORMAT_IMAGEFOLDER && job->output_path == NULL)
+        return "--format imagefolder needs -o FOLDER/metadata.jsonl";
     if (p->inputs.has_stdin_picture && job->sidecar.is_wanted) return "a picture on stdin has no place for a sidecar";
     return find_list_conflict(p);
 }
 
+/* What a folder holds beside pictures: with -v each by its name; a folder that cannot be listed always. */
+static void tell_passed(void *context, const char *path, const char *why, bool is_error) {
+    const parsed *p = context;
+    if (is_error) b2_say("%s: cannot be listed: %s", path, why);
+    else if (p->job.is_verbose) b2_say("%s: passed over: %s", path, why);
+}
+
+static blip2_status collect_answers(b2_job_options *job, blip2_error *err) {
+    if (job->answers_path == NULL) return BLIP2_OK;
+    B2_TRY(b2_line_list_read(&job->answers, job->answers_path, err));
+    job->spec.answers = b2_line_list_hash(&job->answers);
+    return BLIP2_OK;
+}
+
 static blip2_status collect_inputs(parsed *p, blip2_error *err) {
-    for (size_t i = 0; i < p->n_positionals; i++) B2_TRY(b2_inputs_add_path(&p->inputs, p->positionals[i], p->is_recursive, err));
+    p->inputs.folders.tell = tell_passed;
+    p->inputs.folders.context = p;
+    for (size_t i = 0; i < p->args.n_positionals; i++)
+        B2_TRY(b2_inputs_add_path(&p->inputs, p->args.positionals[i], err));
     if (p->shard != NULL) B2_TRY(b2_shard_parse(p->shard, &p->job.shard, err));
     return BLIP2_OK;
 }
 
-static blip2_status collect_lists(parsed *p, blip2_error *err) {
-    if (p->csv != NULL) B2_TRY(b2_inputs_add_csv(&p->inputs, p->csv, p->column, err));
-    if (p->jsonl != NULL) B2_TRY(b2_inputs_add_jsonl(&p->inputs, p->jsonl, p->image_key != NULL ? p->image_key : "image", err));
-    return p->files_from != NULL ? b2_inputs_add_list(&p->inputs, p->files_from, p->is_nul ? B2_LIST_NUL : B2_LIST_LINES, err) : BLIP2_OK;
+static const char *key_of(const parsed *p) { return p->image_key != NULL ? p->image_key : "image"; }
+
+static blip2_status collect_list(parsed *p, const char *path, blip2_error *err) {
+    switch (p->kind) {
+    case LIST_CSV: return b2_inputs_add_csv(&p->inputs, path, p->csv_column, err);
+    case LIST_JSON: return b2_inputs_add_jsonl(&p->inputs, path, key_of(p), err);
+    default: return b2_inputs_add_list(&p->inputs, path, p->is_nul ? B2_LIST_NUL : B2_LIST_LINES, err);
+    }
 }
 
-static void warn_about_prompts(const b2_spec *spec) {
-    for (size_t i = 0; i < spec->n_asks; i++) {
-        const char *prompt = spec->asks[i].prompt;
-        const size_t len = prompt != NULL ? strlen(prompt) : 0;
-        if (len > 0 && prompt[len - 1] == ' ')
-            b2_say("warning: the prompt ends with a space, which the model's word pieces bring themselves; answers get worse");
-    }
+/* Pictures that are taken as they come: tar files, paths and JSON lines on a pipe. */
+static blip2_status collect_stream(parsed *p, blip2_error *err) {
+    if (p->job.max_bytes == 0) p->job.max_bytes = DEFAULT_MAX_BYTES;
+    p->job.is_nul = p->is_nul;
+    if (p->kind == LIST_JSON) p->inputs.column = key_of(p);
+    if (p->job.is_pipe) return b2_inputs_name_list(&p->inputs, p->lists[0], 0, err);
+    p->job.tars = p->lists;
+    p->job.n_tars = p->n_lists;
+    for (size_t i = 0; i < p->n_lists; i++) B2_TRY(b2_inputs_name_list(&p->inputs, p->lists[i], 0, err));
+    return b2_tar_source_check(p->lists, p->n_lists, err);
+}
+
+/* JSON lines begin with an object; an array, or what nobody knows, is read to its end. Waits for the first byte. */
+static bool begins_object(FILE *file) {
+    const int c = getc(file);
+    if (c != EOF) ungetc(c, file);
+    return c == '{';
+}
+
+static blip2_status collect_lists(parsed *p, blip2_error *err) {
+    p->job.is_pipe = (p->kind == LIST_OF_PATHS || p->kind == LIST_JSON) && p->n_lists == 1 &&
+                     strcmp(p->lists[0], "-") == 0 && p->args.n_positionals == 0 && p->shard == NULL &&
+                     is_pipe(STDIN_FILENO) && (p->kind == LIST_OF_PATHS || begins_object(stdin));
+    if (p->job.is_pipe || p->kind == LIST_TAR) return collect_stream(p, err);
+    for (size_t i = 0; i < p->n_lists; i++) B2_TRY(collect_list(p, p->lists[i], err));
+    return BLIP2_OK;
 }
 
 /* ask's first argument is its question unless -q or -p bring one; caption captions, unless prompts say what. */
@@ -263,24 +415,25 @@ static void complete_asks(bool is_ask, parsed *p) {
     b2_spec *spec = &p->job.spec;
     bool has_prompt = false;
     for (size_t i = 0; i < spec->n_asks; i++) has_prompt |= spec->asks[i].prompt != NULL;
-    if (is_ask && spec->n_asks == 0 && p->n_positionals > 0) {
-        spec->asks[spec->n_asks++] = (b2_ask){.question = p->positionals[0]};
-        p->positionals++;
-        p->n_positionals--;
+    if (is_ask && spec->n_asks == 0 && p->args.n_positionals > 0) {
+        spec->asks[spec->n_asks++] = (b2_ask){.question = p->args.positionals[0]};
+        p->args = (b2_args){p->args.positionals + 1, p->args.n_positionals - 1};
     } else if (!is_ask && !has_prompt) {
         memmove(&spec->asks[1], &spec->asks[0], spec->n_asks * sizeof spec->asks[0]);
-        spec->asks[0] = (b2_ask){0};
+        spec->asks[0] = (b2_ask){.prompt = p->preset_prompt};
         spec->n_asks++;
     }
 }
 
-/* Without --format the name of the output says what it is: who writes captions.csv wants a table. */
-static void choose_format(b2_job_options *job) {
+/* Without --format the name of the output says what it is: captions.csv wants a table, and so does captions.tsv when
+ * the list is one with tabs. */
+static void choose_format(b2_job_options *job, const b2_inputs *inputs) {
     const char *ending = job->output_path != NULL ? strrchr(job->output_path, '.') : NULL;
     static const b2_format named[] = {B2_FORMAT_CSV, B2_FORMAT_TSV, B2_FORMAT_JSONL};
     for (size_t i = 0; ending != NULL && !job->spec.has_format && i < sizeof named / sizeof named[0]; i++) {
         if (strcmp(ending + 1, b2_format_name(named[i])) != 0) continue;
-        job->spec.format = named[i];
+        const bool is_table = named[i] == B2_FORMAT_TSV && inputs->has_csv && inputs->csv.style.separator == '\t';
+        job->spec.format = is_table ? B2_FORMAT_CSV : named[i];
         job->spec.has_format = true;
     }
 }
@@ -288,39 +441,43 @@ static void choose_format(b2_job_options *job) {
 static int run(const char *command, bool is_ask, parsed *p) {
     blip2_error err;
     complete_asks(is_ask, p);
+    if (p->job.output_path != NULL && strcmp(p->job.output_path, "-") == 0) p->job.output_path = NULL; /* stdout */
+    p->job.spec.wants_thumbnails = p->job.report_path != NULL;
     if (collect_inputs(p, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     const char *conflict = find_conflict(p);
     if (conflict != NULL) return b2_fail_usage(command, "%s", conflict);
-    choose_format(&p->job);
-    if (collect_lists(p, &err) != BLIP2_OK) return b2_fail_input(&err);
-    if (p->inputs.n == 0) {
-        b2_say("%s%sno pictures found", p->inputs.list_path != NULL ? p->inputs.list_path : "", p->inputs.list_path != NULL ? ": " : "");
+    if (p->job.spec.choices != NULL && !b2_choices_check(p->job.spec.choices, &err))
+        return b2_fail_usage(command, "--choices: %s", err.message);
+    if (collect_answers(&p->job, &err) != BLIP2_OK || collect_lists(p, &err) != BLIP2_OK) return b2_fail_input(&err);
+    choose_format(&p->job, &p->inputs);
+    b2_warn_about_table(&p->inputs, p->csv_column);
+    if (p->inputs.n == 0 && p->kind != LIST_TAR && !p->job.is_pipe) {
+        char passed[256];
+        b2_passed_print(&p->inputs.folders.passed, passed, sizeof passed);
+        b2_say("%s%sno pictures found%s%s", p->n_lists > 0 ? p->lists[0] : "", p->n_lists > 0 ? ": " : "",
+               passed[0] != '\0' ? "; passed over: " : "", passed);
         return B2_EXIT_FILES;
     }
-    warn_about_prompts(&p->job.spec);
+    b2_warn_about_prompts(&p->job.spec);
+    if (p->job.spec.format == B2_FORMAT_IMAGEFOLDER) b2_warn_about_imagefolder(&p->inputs, p->job.output_path);
     return b2_job_run(&p->inputs, &p->job);
 }
 
 static int caption_or_ask(int argc, char **argv, bool is_ask) {
-    const b2_option *options = is_ask ? ask_options : caption_options;
-    b2_args args = {.options = options, .argc = argc, .argv = argv, .at = 1};
-    parsed p = {.job = {.spec = {.n_new_tokens = 20, .apply_exif = true}}};
-    const char **positionals = calloc((size_t)argc + 1, sizeof *positionals);
-    if (positionals == NULL) return B2_EXIT_MEMORY;
-    p.positionals = positionals;
-    int code = B2_EXIT_OK;
-    if (!parse(&args, &p)) {
-        code = b2_fail_usage(argv[0], "%s", args.error);
-    } else if (p.wants_help) {
-        puts(is_ask ? "blip2 ask \"QUESTION\" IMAGE...\nblip2 ask -q QUESTION [-q QUESTION...] IMAGE...\n\n"
-                      "Answers questions about pictures: files, folders, or - for one on stdin. Options:\n"
-                    : "blip2 caption IMAGE...\n\nDescribes pictures: files, folders, or - for one on stdin. Options:\n");
-        b2_args_print_options(options);
-    } else {
-        code = run(argv[0], is_ask, &p);
-    }
+    static const char *const help[] = {
+        "blip2 caption IMAGE...\n\nDescribes pictures: files, folders, or - for one on stdin.",
+        "blip2 ask \"QUESTION\" IMAGE...\nblip2 ask -q QUESTION [-q QUESTION...] IMAGE...\n\n"
+        "Answers questions about pictures: files, folders, or - for one on stdin."};
+    const b2_syntax syntax = {.help = help[is_ask], .options = options, .max_positionals = SIZE_MAX};
+    parsed p = {
+        .job = {.spec = {.decoding = b2_decoding_fallback(), .apply_exif = true, .background = {255, 255, 255}}}};
+    int code;
+    if (b2_args_begin(&syntax, argc, argv, &p, &p.args, &code)) code = run(argv[0], is_ask, &p);
     b2_inputs_free(&p.inputs);
-    free(positionals);
+    b2_line_list_free(&p.job.answers);
+    for (size_t i = 0; i < p.n_names; i++) free(p.names[i]);
+    free(p.names);
+    free(p.lists);
     return code;
 }
 

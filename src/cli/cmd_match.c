@@ -1,153 +1,177 @@
 /* cmd_match.c: blip2 match: colour, texture, pattern and material words of a text column, as further columns. */
 #include "cli/commands.h"
 
-#include "cli/common.h"
-#include "cli/csv.h"
-#include "cli/files.h"
-#include "cli/json.h"
-#include "cli/output.h"
-#include "cli/record.h"
+#include "cli/args.h"
+
+#include "console/say.h"
+#include "console/signals.h"
+#include "lists/csv.h"
+#include "record/json.h"
+#include "console/output.h"
+#include "job/spec.h"
+#include "job/targets.h"
+#include "record/jsonl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_CSV = 1, OPT_COLUMN, OPT_MATCH, OPT_WORDS, OPT_MODE, OPT_OUTPUT, OPT_FORMAT, OPT_HELP };
-
-static const b2_option options[] = {
-    {OPT_CSV, 0, "csv", "FILE", "the table; - is stdin"},
-    {OPT_COLUMN, 0, "column", "NAME|N", "the column with the text: its header or number"},
-    {OPT_MATCH, 0, "match", "LISTS", "colors,textures,patterns,materials or all (default: all, or none with --words)"},
-    {OPT_WORDS, 0, "words", "[NAME=]FILE", "another list, one term a line; again for more (data/words/README.md)"},
-    {OPT_MODE, 0, "match-mode", "MODE", "word: whole words and inflections (default); substring: letters anywhere"},
-    {OPT_OUTPUT, 'o', "output", "FILE", "write there, whole or not at all (default: stdout)"},
-    {OPT_FORMAT, 0, "format", "FORMAT", "csv: the table with columns added (default); jsonl: the text and its words"},
-    {OPT_HELP, 'h', "help", NULL, "this text"},
-    {0, 0, NULL, NULL, NULL}};
-
 typedef struct match_job {
     const char *csv_path, *column, *lists, *output_path;
+    const char *word_files[B2_MAX_WORD_FILES];
+    size_t n_word_files;
     b2_match_mode mode;
-    bool is_jsonl, wants_help;
+    int is_jsonl;
     b2_words words;
     b2_csv csv;
     b2_matches matches;
     size_t n_rows_with_words;
 } match_job;
 
-static bool take_option(b2_args *args, int id, const char *value, match_job *j, int *code) {
-    blip2_error err;
-    switch (id) {
-    case OPT_CSV: j->csv_path = value; return true;
-    case OPT_COLUMN: j->column = value; return true;
-    case OPT_MATCH: j->lists = value; return true;
-    case OPT_WORDS:
-        if (b2_words_add_file(&j->words, value, &err) == BLIP2_OK) return true;
-        *code = b2_fail_with(&err, B2_EXIT_FILES);
+static bool take_words(void *target, const char *value, char *error) {
+    match_job *j = target;
+    if (j->n_word_files == B2_MAX_WORD_FILES) {
+        snprintf(error, B2_ARG_ERROR_BYTES, "at most %d of them", B2_MAX_WORD_FILES);
         return false;
-    case OPT_MODE:
-        j->mode = strcmp(value, "substring") == 0 ? B2_MATCH_SUBSTRING : B2_MATCH_WORD;
-        if (j->mode == B2_MATCH_SUBSTRING || strcmp(value, "word") == 0) return true;
-        snprintf(args->error, sizeof args->error, "--match-mode: expected word or substring, got '%s'", value);
-        return false;
-    case OPT_OUTPUT: j->output_path = value; return true;
-    case OPT_FORMAT:
-        j->is_jsonl = strcmp(value, "jsonl") == 0;
-        if (j->is_jsonl || strcmp(value, "csv") == 0) return true;
-        snprintf(args->error, sizeof args->error, "--format: expected csv or jsonl, got '%s'", value);
-        return false;
-    default: return j->wants_help = true;
     }
+    j->word_files[j->n_word_files++] = value;
+    return true;
 }
 
-/* 0, or the exit code after a sentence. */
-static int parse(int argc, char **argv, match_job *j) {
-    b2_args args = {.options = options, .argc = argc, .argv = argv, .at = 1};
-    const char *value = NULL;
-    int code = B2_EXIT_OK;
-    for (int id; (id = b2_args_next(&args, &value)) != B2_ARG_END;) {
-        if (id == B2_ARG_POSITIONAL) return b2_fail_usage(argv[0], "unexpected argument '%s': the table is named by --csv", value);
-        if (id == B2_ARG_ERROR || !take_option(&args, id, value, j, &code)) return code != B2_EXIT_OK ? code : b2_fail_usage(argv[0], "%s", args.error);
-        if (j->wants_help) return B2_EXIT_OK;
+static const char *const formats[] = {"csv", "jsonl", NULL};
+
+#define AT(member) .offset = offsetof(match_job, member)
+static const b2_option options[] = {
+    {0, "csv", "FILE", "the table, separated by commas, semicolons or tabs; - is stdin", B2_ARG_TEXT, AT(csv_path)},
+    {0, "column", "NAME|N", "the column with the text: its header or number", B2_ARG_TEXT, AT(column)},
+    {0, "match", "LISTS", "colors,textures,patterns,materials or all (default: all, or none with --words)", B2_ARG_TEXT,
+     AT(lists)},
+    {0, "words", "[NAME=]FILE", "another list, one term a line; again for more (data/words/README.md)", B2_ARG_CALL,
+     .call = take_words},
+    {0, "match-mode", "MODE", "word: whole words and inflections (default); substring: letters anywhere", B2_ARG_CHOICE,
+     AT(mode), .choices = b2_match_mode_names},
+    {0, "no-header", NULL, "the table has none: its first row is a row, columns have numbers", B2_ARG_SET,
+     AT(csv.no_header)},
+    {'o', "output", "FILE", "write there, whole or not at all (default: stdout)", B2_ARG_TEXT, AT(output_path)},
+    {0, "format", "FORMAT", "csv: the table with columns added (default); jsonl: the text and its words", B2_ARG_CHOICE,
+     AT(is_jsonl), .choices = formats},
+    B2_OPTION_HELP,
+    {.name = NULL}};
+
+static const b2_syntax syntax = {
+    "blip2 match --csv FILE --column NAME\n\nAdds the colour, texture, pattern and material words of a text column to "
+    "its table.",
+    options, 0, "the table is named by --csv"};
+
+/* The first sentence that forbids this command line, or NULL. */
+static const char *find_conflict(const match_job *j) {
+    if (j->csv_path == NULL) return "no table: --csv FILE";
+    if (j->column == NULL) return "no text column: --column NAME, or its number";
+    return NULL;
+}
+
+static bool write_csv_row(const match_job *j, size_t row, const char *text, FILE *out) {
+    b2_csv_write_row(&j->csv, row, out);
+    for (size_t i = 0; i < b2_match_columns(&j->words, j->mode); i++) {
+        char *joined = b2_match_join(&j->words, j->mode, text, &j->matches, i);
+        if (joined == NULL) return false;
+        b2_csv_write_value(&j->csv.style, joined, true, out);
+        free(joined);
     }
-    if (j->csv_path == NULL) return b2_fail_usage(argv[0], "no table: --csv FILE");
-    if (j->column == NULL) return b2_fail_usage(argv[0], "no text column: --column NAME, or its number");
-    if (j->is_jsonl && j->output_path != NULL && b2_path_is_same(j->output_path, j->csv_path))
-        return b2_fail_usage(argv[0], "%s: is the table itself, its other columns would be lost: choose another name for the output", j->csv_path);
-    return B2_EXIT_OK;
+    fputs(j->csv.style.line_end, out);
+    return true;
+}
+
+static bool write_json_row(const match_job *j, size_t row, const char *text, FILE *out) {
+    fprintf(out, "{\"v\":1,\"index\":%zu", row - b2_csv_first(&j->csv));
+    b2_json_write_member("text", text, out);
+    const bool is_done = b2_jsonl_write_matches(&j->words, j->mode, text, &j->matches, out);
+    fputs("}\n", out);
+    return is_done;
 }
 
 static blip2_status write_row(match_job *j, size_t row, const char *text, FILE *out, blip2_error *err) {
-    if (!j->is_jsonl) b2_csv_write_row(&j->csv, row, out);
-    else {
-        fprintf(out, "{\"v\":1,\"index\":%zu,\"text\":", row - 1);
-        b2_json_write_string(text, out);
-        fputs(",\"matches\":{", out);
-    }
     bool has_words = false;
-    for (size_t i = 0; i < b2_match_columns(&j->words, j->mode); i++) {
-        char *joined = b2_match_column(&j->words, j->mode, text, &j->matches, i);
-        if (joined == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for the words of a text");
-        has_words |= joined[0] != '\0' && i < j->words.n_categories;
-        if (!j->is_jsonl) b2_csv_write_value(joined, true, out);
-        else {
-            if (i > 0) putc(',', out);
-            b2_json_write_string(b2_match_column_name(&j->words, i), out);
-            putc(':', out);
-            b2_json_write_list(joined, j->mode == B2_MATCH_WORD ? "; " : ", ", out);
-        }
-        free(joined);
-    }
-    fputs(j->is_jsonl ? "}}\n" : "\n", out);
+    for (size_t i = 0; i < j->matches.n; i++) has_words |= !j->matches.items[i].is_dropped;
     j->n_rows_with_words += has_words;
-    return BLIP2_OK;
+    if (j->is_jsonl ? write_json_row(j, row, text, out) : write_csv_row(j, row, text, out)) return BLIP2_OK;
+    return b2_fail(err, BLIP2_MEMORY, "no memory for the words of a text");
+}
+
+static void write_header(const match_job *j, FILE *out) {
+    fwrite(j->csv.preamble.data, 1, j->csv.preamble.len, out);
+    if (j->csv.no_header) return;
+    b2_csv_write_row(&j->csv, 0, out);
+    for (size_t i = 0; i < b2_match_columns(&j->words, j->mode); i++)
+        b2_csv_write_value(&j->csv.style, b2_match_column_name(&j->words, i), true, out);
+    fputs(j->csv.style.line_end, out);
 }
 
 static blip2_status match_rows(match_job *j, size_t column, FILE *out, blip2_error *err) {
-    if (!j->is_jsonl) {
-        b2_csv_write_row(&j->csv, 0, out);
-        for (size_t i = 0; i < b2_match_columns(&j->words, j->mode); i++) b2_csv_write_value(b2_match_column_name(&j->words, i), true, out);
-        putc('\n', out);
-    }
-    for (size_t row = 1; row < j->csv.n_rows; row++) {
-        if (b2_signals_pending(NULL)) return b2_fail(err, BLIP2_CANCELLED, "interrupted after %zu of %zu rows", row - 1, j->csv.n_rows - 1);
+    const size_t first = b2_csv_first(&j->csv);
+    if (!j->is_jsonl) write_header(j, out);
+    for (size_t row = first; row < j->csv.n_rows; row++) {
+        if (b2_signals_pending(NULL))
+            return b2_fail(err, BLIP2_CANCELLED, "interrupted after %zu of %zu rows", row - first,
+                           j->csv.n_rows - first);
         char *text = b2_csv_value(b2_csv_cell(&j->csv, row, column));
-        blip2_status status = text != NULL ? b2_match_text(&j->words, j->mode, text, &j->matches, err) : b2_fail(err, BLIP2_MEMORY, "no memory for a cell");
+        blip2_status status = text != NULL ? b2_match_text(&j->words, j->mode, text, &j->matches, err)
+                                           : b2_fail(err, BLIP2_MEMORY, "no memory for a cell");
         if (status == BLIP2_OK) status = write_row(j, row, text, out, err);
         free(text);
         B2_TRY(status);
     }
-    return BLIP2_OK;
+    return b2_signals_pending(NULL) ? b2_fail(err, BLIP2_CANCELLED, "interrupted after the last row") : BLIP2_OK;
+}
+
+/* The table with its columns may take its own place; as jsonl its other columns would be lost. */
+static blip2_status check_targets(const match_job *j, blip2_error *err) {
+    b2_list_part list = {.path = j->csv_path};
+    const b2_inputs table = {.lists = &list, .n_lists = 1};
+    const b2_roles roles = {.output = j->output_path,
+                            .inputs = &table,
+                            .gives_list_back = !j->is_jsonl,
+                            .words = j->word_files,
+                            .n_words = j->n_word_files};
+    return b2_targets_check(&roles, err);
 }
 
 static int run(match_job *j) {
     blip2_error err;
+    if (check_targets(j, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     size_t column = 0;
+    for (size_t i = 0; i < j->n_word_files; i++)
+        if (b2_words_add_file(&j->words, j->word_files[i], &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     if (j->lists == NULL && j->words.n_categories == 0) j->lists = "all";
-    if (j->lists != NULL && b2_words_add_builtin(&j->words, j->lists, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_USAGE);
-    if (b2_csv_load(j->csv_path, &j->csv, &err) != BLIP2_OK) return b2_fail_input(&err);
+    if (j->lists != NULL && b2_words_add_builtin(&j->words, j->lists, &err) != BLIP2_OK)
+        return b2_fail_with(&err, B2_EXIT_USAGE);
+    if (b2_csv_add_file(&j->csv, j->csv_path, &err) != BLIP2_OK) return b2_fail_input(&err);
     if (b2_csv_find_column(&j->csv, j->column, &column, &err) != BLIP2_OK) {
         b2_error_prefix(&err, "%s", j->csv_path);
         return b2_fail_with(&err, B2_EXIT_FILES);
     }
+    char ragged[BLIP2_ERROR_BYTES];
+    b2_csv_print_ragged(&j->csv, ragged, sizeof ragged);
+    if (ragged[0] != '\0') b2_say("warning: %s", ragged);
     b2_output output;
     if (b2_output_open(&output, j->output_path, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     blip2_status status = match_rows(j, column, output.file, &err);
     if (status == BLIP2_OK) status = b2_output_commit(&output, &err);
     else b2_output_abandon(&output);
-    if (status != BLIP2_OK) return b2_fail_with(&err, status == BLIP2_CANCELLED ? b2_signals_exit_code() : B2_EXIT_FILES);
-    b2_say("%zu rows, %zu with words", j->csv.n_rows - 1, j->n_rows_with_words);
+    if (status != BLIP2_OK)
+        return b2_fail_with(&err, status == BLIP2_CANCELLED ? b2_signals_exit_code() : B2_EXIT_FILES);
+    const size_t n = j->csv.n_rows - b2_csv_first(&j->csv);
+    b2_say("%zu row%s, %zu with words", n, b2_plural(n), j->n_rows_with_words);
     return B2_EXIT_OK;
 }
 
 int b2_cmd_match(int argc, char **argv) {
     match_job j = {0};
-    int code = parse(argc, argv, &j);
-    if (code == B2_EXIT_OK && j.wants_help) {
-        puts("blip2 match --csv FILE --column NAME\n\nAdds the colour, texture, pattern and material words of a text column to its table. Options:\n");
-        b2_args_print_options(options);
-    } else if (code == B2_EXIT_OK) {
-        code = run(&j);
+    b2_args args;
+    int code;
+    if (b2_args_begin(&syntax, argc, argv, &j, &args, &code)) {
+        const char *conflict = find_conflict(&j);
+        code = conflict != NULL ? b2_fail_usage(argv[0], "%s", conflict) : run(&j);
     }
     b2_matches_free(&j.matches);
     b2_words_free(&j.words);

@@ -1,85 +1,122 @@
 /* cmd_merge.c: blip2 merge: the shards of a job, wherever they ran, become the output of the whole. */
 #include "cli/commands.h"
 
-#include "cli/common.h"
-#include "cli/files.h"
-#include "cli/job.h"
+#include "cli/args.h"
+
+#include "base/grow.h"
+#include "console/say.h"
+#include "console/signals.h"
+#include "job/report.h"
+#include "job/targets.h"
+#include "lists/json_list.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-enum { OPT_OUTPUT = 1, OPT_REPORT, OPT_CSV, OPT_PARTIAL, OPT_HELP };
-
-static const b2_option options[] = {
-    {OPT_OUTPUT, 'o', "output", "FILE", "write there, whole or not at all (default: stdout)"},
-    {OPT_REPORT, 0, "report", "FILE.html", "also a page with thumbnails, if the shards were run with --report"},
-    {OPT_CSV, 0, "list", "FILE", "the job's --csv or --jsonl, if it is elsewhere now"},
-    {OPT_PARTIAL, 0, "partial", NULL, "write what there is, even if pictures are missing (exit 1)"},
-    {OPT_HELP, 'h', "help", NULL, "this text"},
-    {0, 0, NULL, NULL, NULL}};
+#include <sys/stat.h>
 
 typedef struct merge_job {
-    const char *output_path, *report_path, *list_path;
-    bool is_partial, wants_help;
-    const char **paths;
+    const char *output_path, *report_path;
+    const char **list_paths; /* of --list, from malloc */
+    size_t n_list_paths, list_capacity;
+    bool is_partial;
+    b2_args shards;
+    const char *word_files[B2_MAX_WORD_FILES];
+    size_t n_word_files;
     b2_journal *journals;
-    size_t n_paths, n_open, n_twice, n_missing;
-    b2_place *places;
-    size_t n; /* of the list */
-    b2_spec spec;
+    size_t n_open, n_twice, n_missing;
+    b2_record_location *places;
+    size_t n;         /* of the list */
     b2_inputs inputs; /* the rows or lines of the list; its paths are the records' own business */
     b2_words words;
 } merge_job;
 
-static bool is_shard_itself(const char *target, const char *shard) { return target != NULL && b2_path_is_same(target, shard); }
-
-static int parse(int argc, char **argv, merge_job *j) {
-    b2_args args = {.options = options, .argc = argc, .argv = argv, .at = 1};
-    const char *value = NULL;
-    for (int id; (id = b2_args_next(&args, &value)) != B2_ARG_END;) {
-        switch (id) {
-        case B2_ARG_ERROR: return b2_fail_usage(argv[0], "%s", args.error);
-        case B2_ARG_POSITIONAL: j->paths[j->n_paths++] = value; break;
-        case OPT_OUTPUT: j->output_path = value; break;
-        case OPT_REPORT: j->report_path = value; break;
-        case OPT_CSV: j->list_path = value; break;
-        case OPT_PARTIAL: j->is_partial = true; break;
-        default: j->wants_help = true; return B2_EXIT_OK;
-        }
+static bool take_list(void *target, const char *value, char *error) {
+    merge_job *j = target;
+    if (!b2_grow(&j->list_paths, j->n_list_paths, &j->list_capacity, sizeof *j->list_paths)) {
+        snprintf(error, B2_ARG_ERROR_BYTES, "no memory for it");
+        return false;
     }
-    if (j->n_paths == 0) return b2_fail_usage(argv[0], "no shards: blip2 merge OUT.*-of-* -o OUT");
-    for (size_t k = 0; k < j->n_paths; k++)
-        if (is_shard_itself(j->output_path, j->paths[k]) || is_shard_itself(j->report_path, j->paths[k]))
-            return b2_fail_usage(argv[0], "%s: is a shard, it would be overwritten: choose another name for the output", j->paths[k]);
-    return B2_EXIT_OK;
+    j->list_paths[j->n_list_paths++] = value;
+    return true;
 }
 
-/* ---- the shards -------------------------------------------------------------------------------------------------------------- */
-
-/* Shards of one job say the same about everything but the shard. */
-static blip2_status check_same_job(const b2_journal *first, const b2_journal *other, blip2_error *err) {
-    static const char *const keys[] = {"count", "list", "model", "options"};
-    static const char *const what[] = {"a list of another length", "another list", "another model", "other options"};
-    for (size_t i = 0; i < 4; i++)
-        if (!json_equal(json_object_get(first->header, keys[i]), json_object_get(other->header, keys[i])))
-            return b2_fail(err, BLIP2_FORMAT, "%s: is of %s than %s", other->path, what[i], first->path);
-    return BLIP2_OK;
+static bool take_words(void *target, const char *value, char *error) {
+    merge_job *j = target;
+    if (j->n_word_files == B2_MAX_WORD_FILES) {
+        snprintf(error, B2_ARG_ERROR_BYTES, "at most %d of them", B2_MAX_WORD_FILES);
+        return false;
+    }
+    j->word_files[j->n_word_files++] = value;
+    return true;
 }
 
-static blip2_status read_job(merge_job *j, blip2_error *err) {
-    const json_t *header = j->journals[0].header, *count = json_object_get(header, "count");
-    if (!json_is_integer(count) || json_integer_value(count) < 1 || json_integer_value(count) > 1000000000 ||
-        !b2_spec_from_json(json_object_get(header, "options"), &j->spec))
-        return b2_fail(err, BLIP2_FORMAT, "%s: its first line does not say which job it is of", j->journals[0].path);
-    j->n = (size_t)json_integer_value(count);
+#define AT(member) .offset = offsetof(merge_job, member)
+static const b2_option options[] = {
+    {'o', "output", "FILE", "write there, whole or not at all (default: stdout)", B2_ARG_TEXT, AT(output_path)},
+    {0, "report", "FILE.html", "also a page with thumbnails, if the shards were run with --report", B2_ARG_TEXT,
+     AT(report_path)},
+    {0, "list", "FILE", "the job's list, if it is elsewhere now; of several lists each, in their order", B2_ARG_CALL,
+     .call = take_list},
+    {0, "words", "[NAME=]FILE", "the word lists that the job had: again for each, in their order", B2_ARG_CALL,
+     .call = take_words},
+    {0, "partial", NULL, "write what there is, even if pictures are missing (exit 1)", B2_ARG_SET, AT(is_partial)},
+    B2_OPTION_HELP,
+    {.name = NULL}};
+
+static const b2_syntax syntax = {
+    "blip2 merge SHARD... -o FILE\n\nPuts the shards of a job (blip2 caption --shard i/n -o FILE) together, in the order "
+    "of its list.",
+    options, SIZE_MAX, NULL};
+
+/* The header names the list and the word lists: a shard from elsewhere protects them too. */
+static blip2_status check_targets(const merge_job *j, const b2_spec *spec, blip2_error *err) {
+    const b2_roles roles = {.output = j->output_path,
+                            .report = j->report_path,
+                            .inputs = &j->inputs,
+                            .gives_list_back = j->inputs.has_csv && j->inputs.n_lists == 1 && spec->has_format &&
+                                               spec->format == B2_FORMAT_CSV,
+                            .words = spec->word_files,
+                            .n_words = spec->n_word_files,
+                            .shards = (const char *const *)j->shards.positionals,
+                            .n_shards = j->shards.n_positionals};
+    return b2_targets_check(&roles, err);
+}
+
+/* ---- the shards ------------------------------------------------------------------------------------------------ */
+
+/* A record takes some dozens of bytes, and a part of a large job may hold one picture in a thousand: a list that is far
+ * longer than the shards bear out is damage or malice, and no memory is taken for it. */
+static blip2_status check_count(const merge_job *j, const b2_journal *shard, blip2_error *err) {
+    enum { ANYWAY = 1000000, A_BYTE = 64 };
+    uint64_t n_bytes = 0;
+    struct stat st;
+    for (size_t k = 0; k < j->shards.n_positionals; k++)
+        if (stat(j->shards.positionals[k], &st) == 0) n_bytes += (uint64_t)st.st_size;
+    if (shard->header.count <= ANYWAY + n_bytes * A_BYTE) return BLIP2_OK;
+    return b2_fail(err, BLIP2_FORMAT,
+                   "%s: says that its list has %zu pictures, which %" PRIu64 " bytes of shards do not bear out",
+                   shard->path, shard->header.count, n_bytes);
+}
+
+/* The first shard says what job it is; the others must belong to it. */
+static blip2_status check_job(merge_job *j, const b2_journal *shard, blip2_error *err) {
+    char difference[300];
+    if (!b2_header_is_same_job(&shard->header, &j->journals[0].header, false, difference, sizeof difference))
+        return b2_fail(err, BLIP2_FORMAT, "%s: belongs to a different job than %s: %s", shard->path,
+                       j->journals[0].path, difference);
+    if (shard->header.is_stream)
+        return b2_fail(err, BLIP2_ARGUMENT, "%s: the job of a pipe or of tar files, which has no shards", shard->path);
+    if (j->places != NULL) return BLIP2_OK;
+    B2_TRY(check_count(j, shard, err));
+    j->n = shard->header.count;
     j->places = calloc(j->n, sizeof *j->places);
     return j->places != NULL ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "no memory for a list of %zu pictures", j->n);
 }
 
-/* All shards are open at once, and a thousand tasks are no rare array. */
+/* All shards are open at once, and an array of a thousand tasks is common. */
 static void allow_many_files(size_t n) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= n + 64) return;
@@ -88,15 +125,19 @@ static void allow_many_files(size_t n) {
 }
 
 static blip2_status open_shards(merge_job *j, blip2_error *err) {
-    for (size_t k = 0; k < j->n_paths; k++) {
-        B2_TRY(b2_journal_open(j->paths[k], false, &j->journals[k], err));
+    for (size_t k = 0; k < j->shards.n_positionals; k++) {
+        B2_TRY(b2_journal_open(j->shards.positionals[k], &j->journals[k], err));
         j->n_open++;
-        if (k == 0) B2_TRY(read_job(j, err));
-        else B2_TRY(check_same_job(&j->journals[0], &j->journals[k], err));
+        B2_TRY(check_job(j, &j->journals[k], err));
         size_t n_twice = 0;
         B2_TRY(b2_journal_scan(&j->journals[k], (uint32_t)k, j->places, j->n, &n_twice, err));
-        if (j->journals[k].n_torn > 0) b2_say("%s: its last %zu bytes are no whole records", j->paths[k], j->journals[k].n_torn);
-        if (n_twice > 0) b2_say("%s: %zu records were met before; the later ones count", j->paths[k], n_twice);
+        if (j->journals[k].n_torn > 0)
+            b2_say("%s: its last %zu bytes are not complete records", j->shards.positionals[k], j->journals[k].n_torn);
+        if (j->journals[k].n_damaged > 0)
+            b2_say("%s: %zu damaged line%s passed over", j->shards.positionals[k], j->journals[k].n_damaged,
+                   j->journals[k].n_damaged == 1 ? " is" : "s are");
+        if (n_twice > 0)
+            b2_say("%s: %zu records were met before; the later ones count", j->shards.positionals[k], n_twice);
         j->n_twice += n_twice;
     }
     return BLIP2_OK;
@@ -119,30 +160,74 @@ static void say_gaps(const merge_job *j) {
     b2_say("%zu of %zu pictures are in no shard: %s", j->n_missing, j->n, list);
 }
 
+/* Which lists the job had: those of its header, unless --list names them. Lists of paths are not read: the records have
+ * the paths, which may begin beside the list. */
+static blip2_status add_list(merge_job *j, size_t k, const char *path, size_t first, blip2_error *err) {
+    const b2_header *header = &j->journals[0].header;
+    if (k < j->n_list_paths) path = j->list_paths[k];
+    if (header->csv == NULL && header->jsonl == NULL) return b2_inputs_name_list(&j->inputs, path, first, err);
+    if (path[0] == '\0')
+        return b2_fail(
+            err, BLIP2_ARGUMENT,
+            "the shards do not name the job's list (it came from stdin, or its name is not UTF-8): --list FILE does");
+    struct stat st; /* a shard may come from anywhere: it makes nobody read a device or wait for a pipe */
+    if (k >= j->n_list_paths && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return b2_fail(err, BLIP2_ARGUMENT,
+                       "%s: the shards name it as the job's list, expected a file: --list FILE names the list", path);
+    return header->csv != NULL ? b2_inputs_add_csv(&j->inputs, path, header->column, err)
+                               : b2_inputs_add_jsonl(&j->inputs, path, header->column, err);
+}
+
 /* The rows that the output gives back; they must be those that the job read. */
-static blip2_status load_list(merge_job *j, blip2_error *err) {
-    const json_t *header = j->journals[0].header;
-    const char *csv = json_string_value(json_object_get(header, "csv")), *jsonl = json_string_value(json_object_get(header, "jsonl"));
-    if (csv == NULL && jsonl == NULL) return BLIP2_OK;
-    const char *path = j->list_path != NULL ? j->list_path : csv != NULL ? csv : jsonl;
-    if (path[0] == '\0') return b2_fail(err, BLIP2_ARGUMENT, "the shards cannot say where the job's list is (it came from stdin, or its name is not UTF-8): --list FILE does");
-    const char *column = json_string_value(json_object_get(header, "column"));
-    B2_TRY(csv != NULL ? b2_inputs_add_csv(&j->inputs, path, column, err) : b2_inputs_add_jsonl(&j->inputs, path, column, err));
-    j->inputs.base_folder = json_string_value(json_object_get(header, "base_dir"));
-    char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, b2_inputs_hash(&j->inputs));
-    const char *expected = json_string_value(json_object_get(header, "list"));
-    if (expected != NULL && strcmp(hash, expected) == 0) return BLIP2_OK;
-    return b2_fail(err, BLIP2_FORMAT, "%s: is not the list that the shards were made of (it changed since?)", path);
+static blip2_status load_lists(merge_job *j, blip2_error *err) {
+    const b2_header *header = &j->journals[0].header;
+    const char *only = header->csv != NULL ? header->csv : header->jsonl;
+    const size_t n = header->lists != NULL ? json_array_size(header->lists) : only != NULL ? 1 : 0;
+    j->inputs.base_folder = header->base_folder;
+    j->inputs.csv.no_header = header->no_header;
+    if (n > 0 && j->n_list_paths > 0 && j->n_list_paths != n)
+        return b2_fail(err, BLIP2_ARGUMENT, "--list: the job had %zu list%s, not %zu", n, b2_plural(n),
+                       j->n_list_paths);
+    for (size_t k = 0; k < n; k++) {
+        const json_t *list = json_array_get(header->lists, k);
+        const char *path = list != NULL ? json_string_value(json_array_get(list, 0)) : only;
+        const json_int_t first = json_integer_value(json_array_get(list, 1));
+        B2_TRY(add_list(j, k, path != NULL ? path : "", first > 0 ? (size_t)first : 0, err));
+    }
+    if (only == NULL || (j->inputs.n == j->n && b2_inputs_hash(&j->inputs) == header->list_hash)) return BLIP2_OK;
+    return b2_fail(err, BLIP2_FORMAT, "%s: not the list that the shards were made of (has it changed since?)",
+                   j->inputs.lists[0].path);
+}
+
+/* Word lists are read by name alone, and nothing says what was in them: only those that the user names here are opened,
+ * not what a shard's first line says, which may come from another machine. */
+static blip2_status choose_words(const merge_job *j, b2_spec *spec, blip2_error *err) {
+    const size_t n = spec->n_word_files;
+    if (j->n_word_files != n)
+        return b2_fail(err, BLIP2_ARGUMENT,
+                       "the job had %zu word list%s%s%s%s, merge has %zu: name %s with --words [NAME=]FILE", n,
+                       b2_plural(n), n > 0 ? " (" : "", n > 0 ? spec->word_files[0] : "",
+                       n > 1   ? ", ...)"
+                       : n > 0 ? ")"
+                               : "",
+                       j->n_word_files,
+                       n > 1    ? "each"
+                       : n == 1 ? "it"
+                                : "none");
+    for (size_t k = 0; k < n; k++) spec->word_files[k] = j->word_files[k];
+    return BLIP2_OK;
 }
 
 static int run(merge_job *j) {
     blip2_error err;
     size_t n_failed = 0;
-    allow_many_files(j->n_paths);
+    allow_many_files(j->shards.n_positionals);
     blip2_status status = open_shards(j, &err);
-    if (status == BLIP2_OK) status = load_list(j, &err);
-    if (status == BLIP2_OK) status = b2_spec_load_words(&j->spec, &j->words, &err);
+    b2_spec *spec = &j->journals[0].header.spec;
+    if (status == BLIP2_OK) status = choose_words(j, spec, &err);
+    if (status == BLIP2_OK) status = load_lists(j, &err);
+    if (status == BLIP2_OK) status = check_targets(j, spec, &err);
+    if (status == BLIP2_OK) status = b2_spec_load_words(spec, &j->words, &err);
     if (status != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     for (size_t i = 0; i < j->n; i++) {
         j->n_missing += j->places[i].offset == 0;
@@ -150,39 +235,39 @@ static int run(merge_job *j) {
     }
     if (j->n_missing > 0) say_gaps(j);
     if (j->n_missing > 0 && !j->is_partial) return B2_EXIT_FILES;
-    const b2_shelf shelf = {j->journals, j->n_open, j->places, j->n};
-    const b2_style style = {.format = j->spec.format, .only_text = j->n == 1 && !j->spec.has_format, .asks = j->spec.asks, .n_asks = j->spec.n_asks,
-                            .inputs = &j->inputs, .words = j->words.n_categories > 0 ? &j->words : NULL, .match_mode = j->spec.match_mode,
-                            .output_path = j->output_path != NULL ? j->output_path : "."};
-    status = b2_write_output(&shelf, &style, j->output_path, &err);
-    if (status == BLIP2_OK && j->report_path != NULL) status = b2_write_report(&shelf, &style, j->report_path, &err);
-    if (status != BLIP2_OK) return b2_fail_with(&err, status == BLIP2_CANCELLED ? b2_signals_exit_code() : B2_EXIT_FILES);
-    b2_say("%zu pictures: %zu done, %zu failed, %zu missing, %zu twice", j->n, j->n - n_failed - j->n_missing, n_failed, j->n_missing, j->n_twice);
+    const b2_record_set set = {j->journals, j->n_open, j->places, j->n, false};
+    const b2_style style =
+        b2_spec_style(spec, &j->inputs, &j->words, j->n, j->output_path != NULL ? j->output_path : ".");
+    status = b2_assemble_output(&set, &style, j->output_path, &err);
+    if (status == BLIP2_OK && j->report_path != NULL) status = b2_report_write(&set, &style, j->report_path, &err);
+    if (status != BLIP2_OK)
+        return b2_fail_with(&err, status == BLIP2_CANCELLED ? b2_signals_exit_code() : B2_EXIT_FILES);
+    b2_say("%zu picture%s: %zu done, %zu failed, %zu missing, %zu twice", j->n, b2_plural(j->n),
+           j->n - n_failed - j->n_missing, n_failed, j->n_missing, j->n_twice);
     return n_failed > 0 || j->n_missing > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;
 }
 
-int b2_cmd_merge(int argc, char **argv) {
-    merge_job *j = calloc(1, sizeof *j);
-    const size_t n_max = (size_t)argc;
-    if (j != NULL) {
-        j->paths = calloc(n_max, sizeof *j->paths);
-        j->journals = calloc(n_max, sizeof *j->journals);
+static int merge(const char *command, merge_job *j) {
+    if (j->shards.n_positionals == 0) return b2_fail_usage(command, "no shards: blip2 merge OUT.*-of-* -o OUT");
+    j->journals = calloc(j->shards.n_positionals, sizeof *j->journals);
+    if (j->journals == NULL) {
+        b2_say("no memory for %zu shards", j->shards.n_positionals);
+        return B2_EXIT_MEMORY;
     }
-    if (j == NULL || j->paths == NULL || j->journals == NULL) return B2_EXIT_MEMORY;
-    int code = parse(argc, argv, j);
-    if (code == B2_EXIT_OK && j->wants_help) {
-        puts("blip2 merge SHARD... -o FILE\n\nPuts the shards of a job (blip2 caption --shard i/n -o FILE) together, in the order of its list. Options:\n");
-        b2_args_print_options(options);
-    } else if (code == B2_EXIT_OK) {
-        code = run(j);
-    }
+    const int code = run(j);
     for (size_t k = 0; k < j->n_open; k++) b2_journal_close(&j->journals[k]);
-    j->inputs.base_folder = NULL;
-    b2_inputs_free(&j->inputs);
-    b2_words_free(&j->words);
-    free(j->places);
     free(j->journals);
-    free(j->paths);
-    free(j);
+    return code;
+}
+
+int b2_cmd_merge(int argc, char **argv) {
+    merge_job j = {0};
+    int code;
+    if (b2_args_begin(&syntax, argc, argv, &j, &j.shards, &code)) code = merge(argv[0], &j);
+    j.inputs.base_folder = NULL;
+    b2_inputs_free(&j.inputs);
+    free(j.list_paths);
+    b2_words_free(&j.words);
+    free(j.places);
     return code;
 }

@@ -5,6 +5,7 @@
 int b2_cmd_convert(int argc, char **argv);
 int b2_cmd_caption(int argc, char **argv);
 int b2_cmd_ask(int argc, char **argv);
+int b2_cmd_score(int argc, char **argv);
 int b2_cmd_info(int argc, char **argv);
 int b2_cmd_verify(int argc, char **argv);
 int b2_cmd_bench(int argc, char **argv);

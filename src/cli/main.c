@@ -1,8 +1,12 @@
 /* main.c: the table of commands. */
 #include "blip2.h"
+
+#include "base/parallel.h"
 #include "cli/commands.h"
-#include "cli/common.h"
-#include "cli/openblas.h"
+#include "console/json_memory.h"
+#include "console/say.h"
+#include "console/signals.h"
+#include "console/openblas.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +20,7 @@ static const command commands[] = {
     {"convert", "CHECKPOINT -o FILE", "a downloaded checkpoint -> one model file", b2_cmd_convert},
     {"caption", "IMAGE...", "describe pictures", b2_cmd_caption},
     {"ask", "\"QUESTION\" IMAGE...", "answer questions about pictures", b2_cmd_ask},
+    {"score", "IMAGE... --text TEXT", "how likely the model holds given texts", b2_cmd_score},
     {"info", "[FILE]", "what a model file is and needs", b2_cmd_info},
     {"verify", "[FILE]", "compare all its checksums", b2_cmd_verify},
     {"match", "--csv FILE --column NAME", "colour and texture words of a text column", b2_cmd_match},
@@ -33,10 +38,12 @@ static void print_help(FILE *out) {
     }
     fputs("\nblip2 COMMAND --help lists a command's options; blip2 --version says which this is.\n"
           "Exit codes: 0 done, 1 some pictures failed, 2 usage, 3 model or checkpoint, 4 list or output, 5 memory,\n"
-          "75 stopped by a signal or the time limit (resumable), 130 Ctrl-C.\n", out);
+          "75 stopped by a signal or the time limit (resumable), 130 Ctrl-C.\n",
+          out);
 }
 
 int main(int argc, char **argv) {
+    b2_openblas_leave_threads_out(argv);
     if (argc < 2) {
         print_help(stderr);
         return B2_EXIT_USAGE;
@@ -51,9 +58,14 @@ int main(int argc, char **argv) {
     }
     for (int i = 0; i < N_COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) != 0) continue;
+        b2_omp_unbind();
         b2_openblas_correct_core(argv);
         b2_signals_install();
-        return commands[i].run(argc - 1, argv + 1);
+        b2_json_memory_install();
+        b2_signals_watch_exit(true);
+        const int code = commands[i].run(argc - 1, argv + 1);
+        b2_signals_watch_exit(false);
+        return code;
     }
     b2_say("unknown command '%s'", argv[1]);
     print_help(stderr);

@@ -5,7 +5,14 @@
 
 #include <string.h>
 
-enum { TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, TYPE_LONG = 4, TYPE_SIGNED_SHORT = 8, TYPE_SIGNED_LONG = 9, IFD_ENTRY_BYTES = 12 };
+enum {
+    TAG_ORIENTATION = 0x0112,
+    TYPE_SHORT = 3,
+    TYPE_LONG = 4,
+    TYPE_SIGNED_SHORT = 8,
+    TYPE_SIGNED_LONG = 9,
+    IFD_ENTRY_BYTES = 12
+};
 
 static uint32_t read_16(const uint8_t *p, bool big_endian) { return big_endian ? b2_read_be16(p) : b2_read_le16(p); }
 static uint32_t read_32(const uint8_t *p, bool big_endian) { return big_endian ? b2_read_be32(p) : b2_read_le32(p); }
@@ -13,7 +20,8 @@ static uint32_t read_32(const uint8_t *p, bool big_endian) { return big_endian ?
 /* Of a directory entry (tag, type, count, value); 0 where it is none, or lies elsewhere. */
 static int read_entry(const uint8_t *entry, bool big_endian) {
     const uint32_t type = read_16(entry + 2, big_endian), count = read_32(entry + 4, big_endian);
-    const bool is_short = type == TYPE_SHORT || type == TYPE_SIGNED_SHORT, is_long = type == TYPE_LONG || type == TYPE_SIGNED_LONG;
+    const bool is_short = type == TYPE_SHORT || type == TYPE_SIGNED_SHORT,
+               is_long = type == TYPE_LONG || type == TYPE_SIGNED_LONG;
     if (read_16(entry, big_endian) != TAG_ORIENTATION || count < 1) return B2_ORIENTATION_ABSENT;
     if (!(is_short && count <= 2) && !(is_long && count == 1)) return B2_ORIENTATION_ABSENT;
     const uint32_t value = is_short ? read_16(entry + 8, big_endian) : read_32(entry + 8, big_endian);
@@ -59,13 +67,23 @@ int b2_xmp_find_orientation(const uint8_t *bytes, size_t n_bytes) {
     return B2_ORIENTATION_ABSENT;
 }
 
+int b2_choose_orientation(int exif, int xmp) {
+    if (exif != B2_ORIENTATION_ABSENT) return exif;
+    return xmp != B2_ORIENTATION_ABSENT ? xmp : B2_UPRIGHT;
+}
+
+bool b2_jpeg_can_hold(const b2_decoding *d, size_t width, size_t height) {
+    return d->options->read_truncated || width / 8 * (height / 8) / 8 <= d->n_bytes;
+}
+
 /* Segments are FF, a marker, a big-endian length that counts itself, and data; the first scan ends the metadata. */
-int b2_jpeg_find_orientation(const uint8_t *bytes, size_t n_bytes) {
+int b2_jpeg_find_orientation(const uint8_t *bytes, size_t n_bytes, int *n_components) {
     enum { MARKER_APP1 = 0xE1, MARKER_SOS = 0xDA, MARKER_EOI = 0xD9, MARKER_RST0 = 0xD0, MARKER_SOI = 0xD8 };
     static const char exif_id[] = "Exif\0", xmp_id[] = "http://ns.adobe.com/xap/1.0/"; /* both with the final NUL */
     int exif = B2_ORIENTATION_ABSENT, xmp = B2_ORIENTATION_ABSENT;
     bool exif_seen = false;
     size_t at = 2;
+    *n_components = 0;
     while (at <= n_bytes && n_bytes - at >= 4) {
         const uint8_t marker = bytes[at + 1];
         const bool stray = bytes[at] != 0xFF || marker == 0xFF; /* junk or fill bytes between segments */
@@ -84,8 +102,9 @@ int b2_jpeg_find_orientation(const uint8_t *bytes, size_t n_bytes) {
         } else if (marker == MARKER_APP1 && n_data >= sizeof xmp_id && memcmp(data, xmp_id, sizeof xmp_id) == 0) {
             xmp = b2_xmp_find_orientation(data + sizeof xmp_id, n_data - sizeof xmp_id);
         }
+        const bool is_frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+        if (is_frame && n_data >= 6) *n_components = data[5];
         at += 2 + len;
     }
-    if (exif != B2_ORIENTATION_ABSENT) return exif;
-    return xmp != B2_ORIENTATION_ABSENT ? xmp : B2_UPRIGHT;
+    return b2_choose_orientation(exif, xmp);
 }

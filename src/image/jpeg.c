@@ -3,8 +3,9 @@
  *
  * libjpeg reports fatal errors by a longjmp out of the failing call. Everything that must survive the jump lies in one
  * struct jpeg_job, owned by the caller of the function that calls setjmp; that function has no variables of its own.
- * Warnings (a bad Huffman code, stray bytes) are tolerated as Pillow tolerates them; an early end of the file is an
- * error as it is there: the source never invents an end-of-image marker, it suspends. */
+ * Warnings (a bad Huffman code, stray bytes) are tolerated as Pillow tolerates them. An early end of the file is an
+ * error as it is there: the source suspends. What comes after the last row does not matter, so that a missing end
+ * mark does not. With read_truncated the source invents one, on which libjpeg fills the rest of a scan with grey. */
 #if B2_HAVE_JPEG
 
 #include "image/decode.h"
@@ -12,6 +13,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <jpeglib.h>
 #include <jerror.h>
 
@@ -22,9 +24,9 @@ typedef struct jpeg_job {
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
     char reason[JMSG_LENGTH_MAX]; /* what libjpeg said, or ours */
-    const b2_picture_file *file;
-    b2_picture *out;
-    uint8_t *inks;       /* [width][4], one row of a CMYK picture; NULL otherwise */
+    b2_decoding *d;
+    uint8_t *inks; /* [width][4], one row of a CMYK picture; NULL otherwise */
+    bool end_invented;
     blip2_status status;
     blip2_error *err;
 } jpeg_job;
@@ -47,6 +49,16 @@ static boolean suspend(j_decompress_ptr jpeg) {
     return FALSE;
 }
 
+static boolean invent_end(j_decompress_ptr jpeg) {
+    jpeg_job *job = jpeg->client_data;
+    if (job->end_invented) return FALSE; /* the first one went into a table: nothing more can be read */
+    job->end_invented = true;
+    static const JOCTET end_of_image[2] = {0xFF, JPEG_EOI};
+    jpeg->src->next_input_byte = end_of_image;
+    jpeg->src->bytes_in_buffer = sizeof end_of_image;
+    return TRUE;
+}
+
 static void skip_bytes(j_decompress_ptr jpeg, long n_bytes) {
     struct jpeg_source_mgr *source = jpeg->src;
     const size_t n = n_bytes <= 0 ? 0 : (size_t)n_bytes;
@@ -55,12 +67,18 @@ static void skip_bytes(j_decompress_ptr jpeg, long n_bytes) {
     source->bytes_in_buffer -= step;
 }
 
-/* A progressive file may hold any number of scans of the whole picture, each a few bytes long: hours of work. */
+/* A progressive file may hold any number of scans of the whole picture, each a few bytes long: hours of work. No
+ * program writes more than a few dozen. */
 static void limit_scans(j_common_ptr common) {
     enum { MAX_SCANS = 500 };
+    const uint64_t max_scanned_pixels = (uint64_t)1 << 34;
     jpeg_job *job = common->client_data;
-    if (((j_decompress_ptr)common)->input_scan_number <= MAX_SCANS) return;
-    snprintf(job->reason, sizeof job->reason, "more than %d scans", MAX_SCANS);
+    j_decompress_ptr jpeg = (j_decompress_ptr)common;
+    const int n = jpeg->input_scan_number;
+    const uint64_t n_pixels = (uint64_t)jpeg->image_width * jpeg->image_height;
+    if (n <= MAX_SCANS && (n < 2 || n_pixels * (uint64_t)n <= max_scanned_pixels)) return;
+    snprintf(job->reason, sizeof job->reason, "%d scans of %u x %u pixels, more than are looked at", n,
+             (unsigned)jpeg->image_width, (unsigned)jpeg->image_height);
     longjmp(job->escape, 1);
 }
 
@@ -68,7 +86,7 @@ static void limit_scans(j_common_ptr common) {
 
 static void fail_truncated(jpeg_job *job) {
     job->status = b2_fail(job->err, BLIP2_FORMAT, "%s: truncated JPEG: its %zu bytes end before the picture does",
-                          job->file->name, job->file->n_bytes);
+                          job->d->name, job->d->n_bytes);
 }
 
 static void start(jpeg_job *job) {
@@ -83,54 +101,57 @@ static void start(jpeg_job *job) {
     const int n_components = jpeg->num_components;
     if (n_components != 1 && n_components != 3 && n_components != 4) {
         job->status = b2_fail(job->err, BLIP2_UNSUPPORTED, "%s: JPEG with %d colour components, expected 1, 3 or 4",
-                              job->file->name, n_components);
+                              job->d->name, n_components);
         return;
     }
-    job->status = b2_picture_reserve(job->file, "JPEG", jpeg->image_width, jpeg->image_height, job->out, job->err);
+    job->status = b2_decoding_check_size(job->d, "JPEG", jpeg->image_width, jpeg->image_height, job->err);
+    const bool can_hold = jpeg->arith_code || b2_jpeg_can_hold(job->d, jpeg->image_width, jpeg->image_height);
+    if (job->status == BLIP2_OK && !can_hold) fail_truncated(job);
     if (job->status != BLIP2_OK) return;
-    if (n_components == 4) {
+    job->status = b2_decoding_begin(job->d, "JPEG", jpeg->image_width, jpeg->image_height, B2_ROWS_DOWN, job->err);
+    if (job->status == BLIP2_OK && n_components == 4) {
         job->inks = malloc((size_t)4 * jpeg->image_width);
-        if (job->inks == NULL)
-            job->status = b2_fail(job->err, BLIP2_MEMORY, "%s: no memory for a row of pixels", job->file->name);
+        if (job->inks == NULL) job->status = b2_decoding_fail_memory(job->d, job->err);
     }
     jpeg->out_color_space = n_components == 4 ? JCS_CMYK : JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
 }
 
-/* round(a * b / 255) */
-static uint8_t multiply_255(uint8_t a, uint8_t b) {
-    const unsigned t = (unsigned)a * b + 128;
-    return (uint8_t)(((t >> 8) + t) >> 8);
-}
-
 /* Four-ink JPEG files store 255 - ink, as Adobe does (Pillow assumes it of all of them). */
-static void convert_inks(const uint8_t *inks, size_t width, uint8_t *rgb) {
-    for (size_t x = 0; x < width; x++) {
-        const uint8_t light = inks[4 * x + 3]; /* what the black ink leaves */
-        for (size_t c = 0; c < 3; c++) {
-            const uint8_t ink = (uint8_t)(255 - inks[4 * x + c]);
-            rgb[3 * x + c] = (uint8_t)(light - multiply_255(ink, light));
-        }
-    }
+static void convert_inks(uint8_t *inks, size_t width, uint8_t *rgb) {
+    for (size_t i = 0; i < 4 * width; i++) inks[i] = (uint8_t)(255 - inks[i]);
+    b2_convert_cmyk(inks, width, rgb);
 }
 
 static void read_rows(jpeg_job *job) {
     struct jpeg_decompress_struct *jpeg = &job->jpeg;
     bool complete = jpeg_start_decompress(jpeg);
     while (complete && jpeg->output_scanline < jpeg->output_height) {
-        uint8_t *rgb = job->out->rgb + (size_t)3 * job->out->width * jpeg->output_scanline;
+        const size_t y = jpeg->output_scanline;
+        uint8_t *rgb = b2_decoding_row(job->d, y);
         JSAMPROW row = job->inks != NULL ? job->inks : rgb;
         complete = jpeg_read_scanlines(jpeg, &row, 1) == 1;
-        if (complete && job->inks != NULL) convert_inks(job->inks, job->out->width, rgb);
+        if (complete && job->inks != NULL) convert_inks(job->inks, jpeg->output_width, rgb);
+        if (complete) b2_decoding_put(job->d, y);
     }
-    if (!complete || !jpeg_finish_decompress(jpeg)) fail_truncated(job);
+    if (!complete && !job->d->options->read_truncated) fail_truncated(job);
+    /* A second header that the file's end cuts has overwritten what libjpeg says of the size: ours counts. */
+    const b2_row_order *stored = &job->d->stored;
+    for (size_t y = jpeg->output_scanline; !complete && job->status == BLIP2_OK && y < stored->height; y++) {
+        memset(b2_decoding_row(job->d, y), job->inks != NULL ? 255 : 0, 3 * stored->width); /* no ink: white */
+        b2_decoding_put(job->d, y);
+    }
 }
 
 static void fail_as_libjpeg_says(jpeg_job *job) {
     const int code = job->errors.msg_code;
+    if (code == JERR_OUT_OF_MEMORY) {
+        job->status = b2_decoding_fail_memory(job->d, job->err);
+        return;
+    }
     const bool unsupported = code == JERR_BAD_PRECISION || code == JERR_SOF_UNSUPPORTED || code == JERR_ARITH_NOTIMPL;
-    job->status = b2_fail(job->err, unsupported ? BLIP2_UNSUPPORTED : BLIP2_FORMAT, "%s: %s JPEG: %s", job->file->name,
+    job->status = b2_fail(job->err, unsupported ? BLIP2_UNSUPPORTED : BLIP2_FORMAT, "%s: %s JPEG: %s", job->d->name,
                           unsupported ? "unsupported" : "damaged", job->reason);
 }
 
@@ -143,16 +164,18 @@ static void run_guarded(jpeg_job *job) {
     }
 }
 
-blip2_status b2_jpeg_decode(const b2_picture_file *file, b2_picture *out, int *orientation, blip2_error *err) {
-    jpeg_job job = {.file = file, .out = out, .err = err, .status = BLIP2_OK};
+blip2_status b2_jpeg_decode(b2_decoding *d, blip2_error *err) {
+    jpeg_job job = {.d = d, .err = err, .status = BLIP2_OK};
+    int n_components;
+    d->orientation = b2_jpeg_find_orientation(d->bytes, d->n_bytes, &n_components);
     job.jpeg.err = jpeg_std_error(&job.errors);
     job.jpeg.client_data = &job;
     job.errors.error_exit = escape_with_message;
     job.errors.output_message = ignore_message;
-    job.source = (struct jpeg_source_mgr){.next_input_byte = file->bytes,
-                                          .bytes_in_buffer = file->n_bytes,
+    job.source = (struct jpeg_source_mgr){.next_input_byte = d->bytes,
+                                          .bytes_in_buffer = d->n_bytes,
                                           .init_source = do_nothing,
-                                          .fill_input_buffer = suspend,
+                                          .fill_input_buffer = d->options->read_truncated ? invent_end : suspend,
                                           .skip_input_data = skip_bytes,
                                           .resync_to_restart = jpeg_resync_to_restart,
                                           .term_source = do_nothing};
@@ -160,7 +183,6 @@ blip2_status b2_jpeg_decode(const b2_picture_file *file, b2_picture *out, int *o
     run_guarded(&job);
     jpeg_destroy_decompress(&job.jpeg);
     free(job.inks);
-    if (job.status == BLIP2_OK) *orientation = b2_jpeg_find_orientation(file->bytes, file->n_bytes);
     return job.status;
 }
 

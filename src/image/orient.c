@@ -9,22 +9,22 @@
 enum { TILE = 32 }; /* pixels: a tile's rows and columns stay in the first-level cache while it is transposed */
 
 typedef struct walk {
-    size_t width, height;       /* of the result */
-    size_t origin;              /* source pixel that becomes the result's first */
-    ptrdiff_t step_x, step_y;   /* in source pixels */
+    size_t width, height;     /* of the result */
+    size_t origin;            /* source pixel that becomes the result's first */
+    ptrdiff_t step_x, step_y; /* in source pixels */
 } walk;
 
-static walk plan_walk(const b2_picture *in, int orientation) {
+static walk plan_walk(const b2_pixels *in, int orientation) {
     const size_t w = in->width, h = in->height, top_right = w - 1, bottom_left = w * (h - 1), last = w * h - 1;
     const ptrdiff_t row = (ptrdiff_t)w;
     switch (orientation) {
-    case 2: return (walk){w, h, top_right, -1, row};     /* mirrored left to right */
-    case 3: return (walk){w, h, last, -1, -row};         /* upside down */
-    case 4: return (walk){w, h, bottom_left, 1, -row};   /* mirrored top to bottom */
-    case 5: return (walk){h, w, 0, row, 1};              /* transposed */
-    case 6: return (walk){h, w, bottom_left, -row, 1};   /* to be turned clockwise */
-    case 7: return (walk){h, w, last, -row, -1};         /* transposed about the other diagonal */
-    default: return (walk){h, w, top_right, row, -1};    /* 8: to be turned counter-clockwise */
+    case 2: return (walk){w, h, top_right, -1, row};   /* mirrored left to right */
+    case 3: return (walk){w, h, last, -1, -row};       /* upside down */
+    case 4: return (walk){w, h, bottom_left, 1, -row}; /* mirrored top to bottom */
+    case 5: return (walk){h, w, 0, row, 1};            /* transposed */
+    case 6: return (walk){h, w, bottom_left, -row, 1}; /* to be turned clockwise */
+    case 7: return (walk){h, w, last, -row, -1};       /* transposed about the other diagonal */
+    default: return (walk){h, w, top_right, row, -1};  /* 8: to be turned counter-clockwise */
     }
 }
 
@@ -42,16 +42,14 @@ static void copy_tile(const uint8_t *in, const walk *way, size_t x0, size_t y0, 
     }
 }
 
-blip2_status b2_picture_orient(b2_picture *picture, int orientation, const char *name, blip2_error *err) {
-    if (orientation < 2 || orientation > 8) return BLIP2_OK;
-    const walk way = plan_walk(picture, orientation);
-    uint8_t *turned = malloc(3 * picture->width * picture->height);
-    if (turned == NULL)
-        return b2_fail(err, BLIP2_MEMORY, "%s: no memory to turn a picture of %zu x %zu pixels", name, picture->width,
-                       picture->height);
+bool b2_pixels_orient(b2_pixels *pixels, int orientation) {
+    if (orientation < 2 || orientation > 8) return true;
+    const walk way = plan_walk(pixels, orientation);
+    uint8_t *turned = malloc(3 * pixels->width * pixels->height);
+    if (turned == NULL) return false;
     for (size_t y = 0; y < way.height; y += TILE)
-        for (size_t x = 0; x < way.width; x += TILE) copy_tile(picture->rgb, &way, x, y, turned);
-    free(picture->rgb);
-    *picture = (b2_picture){turned, way.width, way.height, true};
-    return BLIP2_OK;
+        for (size_t x = 0; x < way.width; x += TILE) copy_tile(pixels->rgb, &way, x, y, turned);
+    free(pixels->rgb);
+    *pixels = (b2_pixels){turned, way.width, way.height};
+    return true;
 }

@@ -3,11 +3,12 @@
 #include "image/decode.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { BITMAP = 1, GREYMAP = 2, PIXMAP = 3 };
 
 typedef struct pnm_reader {
-    const b2_picture_file *file;
+    b2_decoding *d;
     size_t at;
     int kind;      /* of the three above */
     bool is_plain; /* numbers in text */
@@ -15,17 +16,17 @@ typedef struct pnm_reader {
 } pnm_reader;
 
 static blip2_status fail_damaged(const pnm_reader *r, blip2_error *err, const char *reason) {
-    return b2_fail(err, BLIP2_FORMAT, "%s: damaged PNM: %s", r->file->name, reason);
+    return b2_decoding_fail_damaged(r->d, "PNM", reason, err);
 }
 
 static bool is_space(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* White space and comments, which reach from # to the end of the line. */
 static void skip_space(pnm_reader *r) {
-    while (r->at < r->file->n_bytes) {
-        const uint8_t c = r->file->bytes[r->at];
+    while (r->at < r->d->n_bytes) {
+        const uint8_t c = r->d->bytes[r->at];
         if (c == '#') {
-            while (r->at < r->file->n_bytes && r->file->bytes[r->at] != '\n' && r->file->bytes[r->at] != '\r') r->at++;
+            while (r->at < r->d->n_bytes && r->d->bytes[r->at] != '\n' && r->d->bytes[r->at] != '\r') r->at++;
         } else if (is_space(c)) {
             r->at++;
         } else {
@@ -39,25 +40,26 @@ static bool read_number(pnm_reader *r, unsigned *value) {
     skip_space(r);
     const size_t start = r->at;
     *value = 0;
-    while (r->at < r->file->n_bytes && r->at - start < 9) {
-        const uint8_t c = r->file->bytes[r->at];
+    while (r->at < r->d->n_bytes && r->at - start < 9) {
+        const uint8_t c = r->d->bytes[r->at];
         if (c < '0' || c > '9') break;
         *value = *value * 10 + (unsigned)(c - '0');
         r->at++;
     }
-    const bool ended = r->at == r->file->n_bytes || is_space(r->file->bytes[r->at]) || r->file->bytes[r->at] == '#';
+    const bool ended = r->at == r->d->n_bytes || is_space(r->d->bytes[r->at]) || r->d->bytes[r->at] == '#';
     return r->at > start && ended;
 }
 
 static blip2_status read_header(pnm_reader *r, unsigned *width, unsigned *height, blip2_error *err) {
-    const unsigned digit = (unsigned)(r->file->bytes[1] - '0');
+    const unsigned digit = (unsigned)(r->d->bytes[1] - '0');
     r->kind = (int)((digit - 1) % 3) + 1;
     r->is_plain = digit <= 3;
     r->maximum = 1;
     r->at = 2;
-    if (r->at >= r->file->n_bytes || !(is_space(r->file->bytes[r->at]) || r->file->bytes[r->at] == '#'))
+    if (r->at >= r->d->n_bytes || !(is_space(r->d->bytes[r->at]) || r->d->bytes[r->at] == '#'))
         return fail_damaged(r, err, "no white space after its first two letters");
-    if (!read_number(r, width) || !read_number(r, height)) return fail_damaged(r, err, "its width and height are no numbers");
+    if (!read_number(r, width) || !read_number(r, height))
+        return fail_damaged(r, err, "its width and height are not numbers");
     if (r->kind != BITMAP && (!read_number(r, &r->maximum) || r->maximum < 1 || r->maximum > 65535))
         return fail_damaged(r, err, "its maximum value is not from 1 to 65535");
     if (!r->is_plain) r->at++; /* the one white space before the samples */
@@ -77,43 +79,61 @@ static void put(const pnm_reader *r, uint8_t *rgb, size_t sample, uint8_t value)
     else rgb[3 * sample] = rgb[3 * sample + 1] = rgb[3 * sample + 2] = value;
 }
 
-static blip2_status decode_plain(pnm_reader *r, size_t n_samples, uint8_t *rgb, blip2_error *err) {
+/* False: a sample is missing or too large. */
+static bool decode_plain_row(pnm_reader *r, size_t n_samples, uint8_t *rgb) {
     for (size_t i = 0; i < n_samples; i++) {
         unsigned value;
         if (r->kind == BITMAP) { /* digits may follow one another without white space */
             skip_space(r);
-            value = r->at < r->file->n_bytes ? (unsigned)(r->file->bytes[r->at++] - '0') : 2;
+            value = r->at < r->d->n_bytes ? (unsigned)(r->d->bytes[r->at++] - '0') : 2;
         } else if (!read_number(r, &value)) {
             value = r->maximum + 1;
         }
-        if (value > r->maximum) return fail_damaged(r, err, "a sample is missing or too large");
+        if (value > r->maximum) return false;
         put(r, rgb, i, scale(r, value));
     }
-    return BLIP2_OK;
+    return true;
 }
 
-static blip2_status decode_raw(pnm_reader *r, size_t width, size_t height, uint8_t *rgb, blip2_error *err) {
-    const size_t n_channels = r->kind == PIXMAP ? 3 : 1, sample_bytes = r->maximum > 255 ? 2 : 1;
-    const size_t row_bytes = r->kind == BITMAP ? (width + 7) / 8 : width * n_channels * sample_bytes;
-    if (r->at > r->file->n_bytes || row_bytes * height > r->file->n_bytes - r->at) return fail_damaged(r, err, "it ends within the pixels");
-    const uint8_t *row = r->file->bytes + r->at;
-    for (size_t y = 0; y < height; y++, row += row_bytes) {
-        for (size_t i = 0; i < width * n_channels; i++) {
-            const unsigned value = r->kind == BITMAP ? (unsigned)row[i / 8] >> (7 - i % 8) & 1
-                                   : sample_bytes == 2 ? b2_read_be16(row + 2 * i)
-                                                       : row[i];
-            put(r, rgb, y * width * n_channels + i, scale(r, value));
-        }
+/* False: the file ends within the row. */
+static bool decode_raw_row(pnm_reader *r, size_t n_samples, uint8_t *rgb) {
+    const size_t sample_bytes = r->maximum > 255 ? 2 : 1;
+    const size_t row_bytes = r->kind == BITMAP ? (n_samples + 7) / 8 : n_samples * sample_bytes;
+    if (r->at > r->d->n_bytes || row_bytes > r->d->n_bytes - r->at) return false;
+    const uint8_t *row = r->d->bytes + r->at;
+    for (size_t i = 0; i < n_samples; i++) {
+        const unsigned value = r->kind == BITMAP   ? (unsigned)row[i / 8] >> (7 - i % 8) & 1
+                               : sample_bytes == 2 ? b2_read_be16(row + 2 * i)
+                                                   : row[i];
+        put(r, rgb, i, scale(r, value));
+    }
+    r->at += row_bytes;
+    return true;
+}
+
+/* A row takes at least so many bytes: what cannot be there is not given memory. */
+static bool can_hold(const pnm_reader *r, size_t n_samples, size_t height) {
+    const size_t least = r->is_plain || r->kind != BITMAP ? n_samples : n_samples / 8;
+    return r->d->options->read_truncated || least <= r->d->n_bytes / height;
+}
+
+blip2_status b2_pnm_decode(b2_decoding *d, blip2_error *err) {
+    pnm_reader r = {.d = d};
+    unsigned width, height;
+    B2_TRY(read_header(&r, &width, &height, err));
+    const size_t n_samples = (size_t)width * (r.kind == PIXMAP ? 3 : 1);
+    B2_TRY(b2_decoding_check_size(d, "PNM", width, height, err));
+    if (!can_hold(&r, n_samples, height)) return fail_damaged(&r, err, "it ends within the pixels");
+    B2_TRY(b2_decoding_begin(d, "PNM", width, height, B2_ROWS_DOWN, err));
+    if (r.kind == GREYMAP && r.maximum > 255)
+        d->out->hint = "16-bit grey: everything above 255 of 65535 shows as white, as Pillow shows it";
+    for (size_t y = 0; y < height; y++) {
+        uint8_t *rgb = b2_decoding_row(d, y);
+        const bool ok = r.is_plain ? decode_plain_row(&r, n_samples, rgb) : decode_raw_row(&r, n_samples, rgb);
+        if (!ok && !d->options->read_truncated)
+            return fail_damaged(&r, err, r.is_plain ? "a sample is missing or too large" : "it ends within the pixels");
+        if (!ok) memset(rgb, 0, (size_t)3 * width);
+        b2_decoding_put(d, y);
     }
     return BLIP2_OK;
-}
-
-blip2_status b2_pnm_decode(const b2_picture_file *file, b2_picture *out, int *orientation, blip2_error *err) {
-    pnm_reader reader = {.file = file};
-    unsigned width, height;
-    *orientation = B2_UPRIGHT;
-    B2_TRY(read_header(&reader, &width, &height, err));
-    B2_TRY(b2_picture_reserve(file, "PNM", width, height, out, err));
-    const size_t n_samples = (size_t)width * height * (reader.kind == PIXMAP ? 3 : 1);
-    return reader.is_plain ? decode_plain(&reader, n_samples, out->rgb, err) : decode_raw(&reader, width, height, out->rgb, err);
 }

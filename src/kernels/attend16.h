@@ -1,16 +1,25 @@
-/* attend16.h: attention in vectors of sixteen, a block of queries at a time. Like rows16.h it is the arithmetic of
- * body.h: each score and each output is one chain of fma, whichever queries are worked on beside it.
+/* attend16.h: TEMPLATE. Attention in vectors of sixteen, a few queries at a time. Like rows16.h it is the arithmetic
+ * of body.h: each score and each output is one chain of fma, whichever queries are worked on beside it.
  *
  *   scores  [queries][keys]: lanes are keys, the chain runs over d      tile: ATTEND_ROWS queries x ATTEND_VECTORS
  *   softmax                : each row over the keys it sees
- *   out     [queries][d]   : lanes are d, the chain runs over keys      tile: the same */
+ *   out     [queries][d]   : lanes are d, the chain runs over keys      tile: the same
+ *
+ * Needs of the set, before it is included: its vec16 header, with ATTEND_ROWS and ATTEND_VECTORS, the tile that fits
+ * its registers, and v16_chain. */
 #ifndef B2_ATTEND16_H
 #define B2_ATTEND16_H
 
+#if !defined(B2_VEC16)
+#error "a template: include the set's vec16 header before it"
+#endif
+
 #include "kernels/rows16.h"
 
+INLINE void v16_chain(v16 *sum, v16 x, v16 y); /* sum = fma(x, y, sum) */
+
 enum { QUERY_BLOCK = 2 * ATTEND_ROWS };
-_Static_assert((int)QUERY_BLOCK <= (int)B2_ATTENTION_ROWS, "scratch holds the scores of a block");
+_Static_assert((int)QUERY_BLOCK <= (int)B2_ATTENTION_ROWS, "scratch holds the scores of QUERY_BLOCK queries");
 
 /* scores[i][j] = (chain over d of fma(query[i][d], keys[d][j])) * scale for n_rows queries and 16 n_vectors keys */
 INLINE void score_tile(const b2_attention *a, const float *query, const float *keys, float *scores, const int n_rows,
@@ -50,9 +59,9 @@ INLINE void mix_tile(const b2_attention *a, const float *weights, const float *v
     for (int i = 0; i < n_rows; i++) {
         UNROLL
         for (int v = 0; v < n_vectors; v++)
-            chain[i][v] = first == 0 ? v16_set(0.0f)
-                                     : v16_load_first(out + (size_t)i * a->out_stride + 16 * v,
-                                                      v + 1 < n_vectors ? 16 : last);
+            chain[i][v] = first == 0
+                              ? v16_set(0.0f)
+                              : v16_load_first(out + (size_t)i * a->out_stride + 16 * v, v + 1 < n_vectors ? 16 : last);
     }
     values += first * a->value_stride;
     for (size_t j = first; j < end; j++, values += a->value_stride) {
@@ -75,7 +84,7 @@ INLINE void mix_tile(const b2_attention *a, const float *weights, const float *v
     }
 }
 
-/* ---- all keys, all d: tiles side by side, the last one narrower --------------------------------------------------- */
+/* ---- all keys, all d: tiles side by side, the last one narrower ------------------------------------------------ */
 
 INLINE void score_rows(const b2_attention *a, size_t first_row, size_t n_vectors, const int n_rows) {
     const float *query = a->query + first_row * a->head_len;
@@ -101,7 +110,9 @@ INLINE void mix_rows(const b2_attention *a, size_t first_row, size_t first_key, 
 }
 
 /* Functions of their own, so that each tile has the registers to itself. */
-static void score_many(const b2_attention *a, size_t row, size_t n_vectors) { score_rows(a, row, n_vectors, ATTEND_ROWS); }
+static void score_many(const b2_attention *a, size_t row, size_t n_vectors) {
+    score_rows(a, row, n_vectors, ATTEND_ROWS);
+}
 static void score_one(const b2_attention *a, size_t row, size_t n_vectors) { score_rows(a, row, n_vectors, 1); }
 static void mix_many(const b2_attention *a, size_t row, size_t end_key, float *out) {
     mix_rows(a, row, 0, end_key, out, ATTEND_ROWS);

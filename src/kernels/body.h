@@ -5,8 +5,11 @@
  * operations in a fixed order: + - * / sqrt, fma and conversion; so every copy returns the same bits. Hand-written
  * kernels replace single functions of a set, never the definition.
  *
+ * The compiler is given -fno-math-errno and -fno-trapping-math for these files: neither changes a value (README.md says
+ * why).
+ *
  * Row sums and maxima: element i belongs to lane i mod 16, in ascending order; then lane j takes in lane j+8, j+4,
- * j+2, j+1 (b2_fold_*). */
+ * j+2, j+1 (fold_sum). */
 #ifndef B2_BODY_H
 #define B2_BODY_H
 
@@ -124,7 +127,7 @@ static inline uint32_t max_magnitude_bits(const float *x, size_t n) {
     return max;
 }
 
-/* max over lanes, NaN wins: a comparison that is false for NaN would lose it */
+/* NaN anywhere gives NaN: it is looked for by itself, since x > max is false for NaN */
 static float max_row(const float *x, size_t n) {
     float max = -INFINITY;
     bool nan = false;
@@ -144,7 +147,7 @@ static float sum_exp_row(const float *x, size_t n, float shift) {
     return fold_sum(lanes);
 }
 
-/* Smaller than 2^-100 counts as zero: 127 / m would overflow, and nothing of it would be left anyway. */
+/* Below 2^-100 a group counts as zero: 127 / m would overflow, and its products would round to nothing. */
 static inline bool is_silent(uint32_t magnitude_bits) { return magnitude_bits < (uint32_t)(127 - 100) << 23; }
 static inline bool is_not_finite(uint32_t magnitude_bits) { return magnitude_bits >= 0x7F800000u; }
 
@@ -220,8 +223,7 @@ static float dot_f16_row(const uint16_t *a, const float *b, size_t n) {
     float lanes[B2_LANES] = {0};
     size_t i = 0;
     for (; i + B2_LANES <= n; i += B2_LANES)
-        for (int j = 0; j < B2_LANES; j++)
-            lanes[j] = fmaf(b2_f16_to_f32(a[i + (size_t)j]), b[i + (size_t)j], lanes[j]);
+        for (int j = 0; j < B2_LANES; j++) lanes[j] = fmaf(b2_f16_to_f32(a[i + (size_t)j]), b[i + (size_t)j], lanes[j]);
     for (; i < n; i++) lanes[i % B2_LANES] = fmaf(b2_f16_to_f32(a[i]), b[i], lanes[i % B2_LANES]);
     return fold_sum(lanes);
 }

@@ -11,7 +11,7 @@
 /* What happens to product + bias on its way out. */
 typedef enum b2_epilogue {
     B2_EPILOGUE_STORE, /* out = p */
-    B2_EPILOGUE_ADD,   /* out = out + p: the residual stream takes the block's contribution */
+    B2_EPILOGUE_ADD,   /* out = out + p: the residual stream takes the layer's contribution */
     B2_EPILOGUE_RELU,  /* out = p > 0 ? p : +0 */
     B2_EPILOGUE_GELU   /* out = gelu(p) */
 } b2_epilogue;
@@ -23,15 +23,15 @@ typedef struct b2_quantised_rows {
     const int32_t *sum;    /* [n_rows][stride / group]: of a group's integers, hi or 128 hi + lo; for kernels whose dot
                               product wants one side unsigned */
     size_t n_rows;
-    size_t stride;         /* K padded to whole groups; padding is zero */
+    size_t stride; /* K padded to whole groups; padding is zero */
 } b2_quantised_rows;
 
 /* Some neighbouring panels of an int8 matrix (quant/FORMAT.md), K = stride of the rows long. */
 typedef struct b2_weight_panels {
-    const int8_t *values;   /* [n_panels][K/4][panel][4] */
-    const uint16_t *scales; /* [n_panels][K/group][panel], BF16 */
-    size_t panel, group, n_panels; /* panel 16 or 64; group a multiple of 4, at most 128 */
-    const struct b2_weight_panels *next; /* those that this thread will probably multiply next, to be fetched meanwhile;
+    const int8_t *values;                /* [n_panels][K/4][panel][4] */
+    const uint16_t *scales;              /* [n_panels][K/group][panel], BF16 */
+    size_t panel, group, n_panels;       /* panel 16 or 64; group a multiple of 4, at most 128 */
+    const struct b2_weight_panels *next; /* those that this thread will probably multiply next, to be prefetched;
                                             NULL: not known */
 } b2_weight_panels;
 
@@ -46,7 +46,7 @@ typedef struct b2_gemm_out {
     float *out;
     size_t stride;
     const float *bias; /* [n] or NULL */
-    size_t n;          /* outputs wanted: panels may hold padding behind them */
+    size_t n;          /* outputs wanted: panels may hold padding after them */
     b2_epilogue epilogue;
     b2_finish_row_fn *finish; /* the set's finish_row */
 } b2_gemm_out;
@@ -57,8 +57,8 @@ static inline void b2_gemm_finish_row(const b2_gemm_out *out, size_t row, const 
 
 /* out = rows times panels, n_rows <= B2_GEMM_ROWS, n_panels * panel <= B2_GEMM_STRIP. Scratch, 64-byte aligned and the
  * thread's own: y, room for the products, [n_rows][B2_GEMM_STRIP]; scratch, B2_GEMM_SCRATCH_BYTES. */
-typedef void b2_gemm_i8_fn(const b2_quantised_rows *rows, const b2_weight_panels *weights, const b2_gemm_out *out, float *y,
-                           void *scratch);
+typedef void b2_gemm_i8_fn(const b2_quantised_rows *rows, const b2_weight_panels *weights, const b2_gemm_out *out,
+                           float *y, void *scratch);
 
 /* out[n_rows][n_out] = a[n_rows][n_in] w[n_out][n_in]^T. The parity path; w is row-major f32. */
 typedef void b2_gemm_f32_fn(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,
@@ -82,7 +82,7 @@ typedef struct b2_attention {
 enum { B2_ATTENTION_ROWS = 16 /* queries that a kernel may work on at once */ };
 
 typedef struct b2_isa {
-    const char *name;      /* of the int8 products: scalar, blas, avx2, avxvnni, avx512vnni, ... */
+    const char *name; /* of the int8 products: scalar, blas, avx2, avxvnni, avx512vnni, ... */
     const char *gemm_f32_name;
 
     b2_gemm_i8_fn *gemm_i8;
@@ -99,7 +99,7 @@ typedef struct b2_isa {
     float (*dot_f32)(const float *a, const float *b, size_t n);
     float (*dot_f16)(const uint16_t *a, const float *b, size_t n);
     void (*widen_f16)(const uint16_t *x, float *y, size_t n);
-    float (*max)(const float *x, size_t n);             /* NaN anywhere gives NaN */
+    float (*max)(const float *x, size_t n);                  /* NaN anywhere gives NaN */
     float (*sum_exp)(const float *x, size_t n, float shift); /* sum of exp(x - shift) */
     /* row `row` of an int8 matrix as numbers: out[k] = q * d, k < n; k_padded and group as in the matrix */
     void (*gather_row)(const b2_weight_panels *weights, size_t k_padded, size_t row, float *out, size_t n);

@@ -1,3 +1,6 @@
+/* probe.c: loops of one instruction on registers, and of loads, timed: what
+ * this machine can do at best. A loop's instructions do not wait for each
+ * other; there are 12 of them in flight, enough to hide their latency. */
 #include "kernels/probe.h"
 
 #include "base/clock.h"
@@ -6,7 +9,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A loop of instructions on registers that do not wait for each other, enough of them (12) to hide their latency. */
 typedef struct probe_loop {
     void (*run)(uint64_t n_turns);
     double ops_per_turn;
@@ -20,52 +22,89 @@ typedef struct probe_set {
 
 #if defined(__x86_64__)
 
-#define CLOBBER "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
-                "xmm12", "xmm13", "xmm14", "xmm15"
+#define CLOBBER                                                                                                        \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",         \
+        "xmm13", "xmm14", "xmm15"
 #define TWELVE(op, r)                                                                                                  \
-    op " %%" r "12,%%" r "13,%%" r "0\n" op " %%" r "12,%%" r "13,%%" r "1\n" op " %%" r "12,%%" r "13,%%" r "2\n"     \
-    op " %%" r "12,%%" r "13,%%" r "3\n" op " %%" r "12,%%" r "13,%%" r "4\n" op " %%" r "12,%%" r "13,%%" r "5\n"     \
-    op " %%" r "12,%%" r "13,%%" r "6\n" op " %%" r "12,%%" r "13,%%" r "7\n" op " %%" r "12,%%" r "13,%%" r "8\n"     \
-    op " %%" r "12,%%" r "13,%%" r "9\n" op " %%" r "12,%%" r "13,%%" r "10\n" op " %%" r "12,%%" r "13,%%" r "11\n"
-/* A pair: the product goes to a register of its own, then into the sum. */
-#define PAIR(t, c) "vpmaddwd %%ymm12,%%ymm13,%%ymm" #t "\nvpaddd %%ymm" #t ",%%ymm" #c ",%%ymm" #c "\n"
+    op " %%" r "12,%%" r "13,%%" r "0\n" op " %%" r "12,%%" r "13,%%" r "1\n" op " %%" r "12,%%" r "13,%%" r "2\n" op  \
+       " %%" r "12,%%" r "13,%%" r "3\n" op " %%" r "12,%%" r "13,%%" r "4\n" op " %%" r "12,%%" r "13,%%" r "5\n" op  \
+       " %%" r "12,%%" r "13,%%" r "6\n" op " %%" r "12,%%" r "13,%%" r "7\n" op " %%" r "12,%%" r "13,%%" r "8\n" op  \
+       " %%" r "12,%%" r "13,%%" r "9\n" op " %%" r "12,%%" r "13,%%" r "10\n" op " %%" r "12,%%" r "13,%%" r "11\n"
+/* The product goes to a register of its own, then into the sum. */
+#define MULTIPLY_ADD(t, c) "vpmaddwd %%ymm12,%%ymm13,%%ymm" #t "\nvpaddd %%ymm" #t ",%%ymm" #c ",%%ymm" #c "\n"
 #define LOOP(name, body)                                                                                               \
     static void name(uint64_t n_turns) {                                                                               \
         __asm__ volatile("vzeroall\n1:\n" body "dec %0\njnz 1b\nvzeroupper\n" : "+r"(n_turns) : : "cc", CLOBBER);      \
     }
 
+/* The same without AVX: two operands, so that a product begins with a copy. */
+#define CLEAR(r) "pxor %%xmm" #r ",%%xmm" #r "\n"
+#define LOOP_SSE(name, body)                                                                                           \
+    static void name(uint64_t n_turns) {                                                                               \
+        __asm__ volatile(CLEAR(0) CLEAR(1) CLEAR(2) CLEAR(3) CLEAR(4) CLEAR(5) CLEAR(12) CLEAR(13) "1:\n" body         \
+                                                                                                   "dec %0\njnz 1b\n"  \
+                         : "+r"(n_turns)                                                                               \
+                         :                                                                                             \
+                         : "cc", CLOBBER);                                                                             \
+    }
+#define SSE(move, multiply, add, t, c)                                                                                 \
+    move " %%xmm12,%%xmm" #t "\n" multiply " %%xmm13,%%xmm" #t "\n" add " %%xmm" #t ",%%xmm" #c "\n"
+#define SIX_SSE(...)                                                                                                   \
+    SSE(__VA_ARGS__, 6, 0)                                                                                             \
+    SSE(__VA_ARGS__, 7, 1) SSE(__VA_ARGS__, 8, 2) SSE(__VA_ARGS__, 9, 3) SSE(__VA_ARGS__, 10, 4) SSE(__VA_ARGS__, 11, 5)
+
+LOOP_SSE(dot_sse41, SIX_SSE("movdqa", "pmaddwd", "paddd"))
+LOOP_SSE(fma_sse41, SIX_SSE("movaps", "mulps", "addps"))
 LOOP(fma_ymm, TWELVE("vfmadd231ps", "ymm"))
 LOOP(fma_zmm, TWELVE("vfmadd231ps", "zmm"))
 LOOP(dot_ymm, TWELVE("%{vex%} vpdpbusd", "ymm"))
 LOOP(dot_zmm, TWELVE("vpdpbusd", "zmm"))
-LOOP(dot_avx2, PAIR(6, 0) PAIR(7, 1) PAIR(8, 2) PAIR(9, 3) PAIR(10, 4) PAIR(11, 5)
-               PAIR(6, 0) PAIR(7, 1) PAIR(8, 2) PAIR(9, 3) PAIR(10, 4) PAIR(11, 5))
+LOOP(dot_avx2, MULTIPLY_ADD(6, 0) MULTIPLY_ADD(7, 1) MULTIPLY_ADD(8, 2) MULTIPLY_ADD(9, 3) MULTIPLY_ADD(10, 4)
+                   MULTIPLY_ADD(11, 5) MULTIPLY_ADD(6, 0) MULTIPLY_ADD(7, 1) MULTIPLY_ADD(8, 2) MULTIPLY_ADD(9, 3)
+                       MULTIPLY_ADD(10, 4) MULTIPLY_ADD(11, 5))
+
+/* Six tiles of sums, all of 16 rows x 64 bytes. */
+static void dot_amx(uint64_t n_turns) {
+    static const uint8_t config[64] = {1,         0,         [16] = 64, [18] = 64, [20] = 64, [22] = 64,
+                                       [24] = 64, [26] = 64, [28] = 64, [30] = 64, [48] = 16, 16,
+                                       16,        16,        16,        16,        16,        16};
+    __asm__ volatile("ldtilecfg %1\n1:\n"
+                     "tdpbssd %%tmm7,%%tmm6,%%tmm0\ntdpbssd %%tmm7,%%tmm6,%%tmm1\ntdpbssd %%tmm7,%%tmm6,%%tmm2\n"
+                     "tdpbssd %%tmm7,%%tmm6,%%tmm3\ntdpbssd %%tmm7,%%tmm6,%%tmm4\ntdpbssd %%tmm7,%%tmm6,%%tmm5\n"
+                     "dec %0\njnz 1b\ntilerelease\n"
+                     : "+r"(n_turns)
+                     : "m"(config)
+                     : "cc");
+}
 
 static const probe_set sets[] = {
+    {"amx", B2_CPU_AMX, {dot_amx, 6 * 2 * 16 * 16 * 64}, {fma_zmm, 12 * 32}},
     {"avx512vnni", B2_CPU_AVX512VNNI, {dot_zmm, 12 * 128}, {fma_zmm, 12 * 32}},
     {"avxvnni", B2_CPU_AVXVNNI, {dot_ymm, 12 * 64}, {fma_ymm, 12 * 16}},
     {"avx2", B2_CPU_AVX2, {dot_avx2, 12 * 32}, {fma_ymm, 12 * 16}},
+    {"sse41", B2_CPU_SSE41, {dot_sse41, 6 * 16}, {fma_sse41, 6 * 8}},
 };
 
 #elif defined(__aarch64__)
 
 #define CLOBBER "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "cc"
 #define TWELVE(op, t, s)                                                                                               \
-    op " v0." t ",v12." s ",v13." s "\n" op " v1." t ",v12." s ",v13." s "\n" op " v2." t ",v12." s ",v13." s "\n"     \
-    op " v3." t ",v12." s ",v13." s "\n" op " v4." t ",v12." s ",v13." s "\n" op " v5." t ",v12." s ",v13." s "\n"     \
-    op " v6." t ",v12." s ",v13." s "\n" op " v7." t ",v12." s ",v13." s "\n" op " v8." t ",v12." s ",v13." s "\n"     \
-    op " v9." t ",v12." s ",v13." s "\n" op " v10." t ",v12." s ",v13." s "\n" op " v11." t ",v12." s ",v13." s "\n"
+    op " v0." t ",v12." s ",v13." s "\n" op " v1." t ",v12." s ",v13." s "\n" op " v2." t ",v12." s ",v13." s "\n" op  \
+       " v3." t ",v12." s ",v13." s "\n" op " v4." t ",v12." s ",v13." s "\n" op " v5." t ",v12." s ",v13." s "\n" op  \
+       " v6." t ",v12." s ",v13." s "\n" op " v7." t ",v12." s ",v13." s "\n" op " v8." t ",v12." s ",v13." s "\n" op  \
+       " v9." t ",v12." s ",v13." s "\n" op " v10." t ",v12." s ",v13." s "\n" op " v11." t ",v12." s ",v13." s "\n"
 #define LOOP(name, body)                                                                                               \
     static void name(uint64_t n_turns) {                                                                               \
-        __asm__ volatile(".arch armv8.6-a\n1:\n" body "subs %0,%0,#1\nb.ne 1b\n"         \
-                         : "+r"(n_turns) : : CLOBBER);                                                                 \
+        __asm__ volatile(".arch armv8.6-a+i8mm\n1:\n" body "subs %0,%0,#1\nb.ne 1b\n" : "+r"(n_turns) : : CLOBBER);    \
     }
 
 LOOP(fma_neon, TWELVE("fmla", "4s", "4s"))
 LOOP(dot_neon, TWELVE("smlal", "4s", "4h"))
 LOOP(dot_sdot, TWELVE("sdot", "4s", "16b"))
+LOOP(dot_smmla, TWELVE("smmla", "4s", "16b"))
 
 static const probe_set sets[] = {
+    {"i8mm", B2_CPU_I8MM, {dot_smmla, 12 * 64}, {fma_neon, 12 * 8}},
     {"dotprod", B2_CPU_DOTPROD, {dot_sdot, 12 * 32}, {fma_neon, 12 * 8}},
     {"neon", B2_CPU_NEON, {dot_neon, 12 * 8}, {fma_neon, 12 * 8}},
 };
@@ -98,7 +137,8 @@ static double measure_loop(b2_team *team, probe_loop loop) {
     return best;
 }
 
-/* The set's own loops; for blas the widest f32 fma that the CPU has; NULL for sets without a probe. */
+/* The set's own loops; for blas the widest f32 fma that the CPU has; NULL for
+ * sets without a probe. */
 static const probe_set *find_set(const char *isa_name) {
     const bool is_blas = strcmp(isa_name, "blas") == 0;
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
@@ -119,7 +159,9 @@ double b2_probe_fma_gflops(b2_team *team, const char *isa_name) {
     return set == NULL ? 0.0 : measure_loop(team, set->fma);
 }
 
-/* ---- memory --------------------------------------------------------------------------------------------------- */
+/* ---- memory
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 enum { READ_UNIT_BYTES = 1 << 20, READ_LANES = 16 };
 

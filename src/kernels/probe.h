@@ -1,5 +1,6 @@
 /* probe.h: what this machine can do at best, at this moment, with the instructions of one set. Loops that touch
- * nothing but registers (arithmetic) or do nothing but load (memory); a kernel's speed is quoted as a share of these. */
+ * nothing but registers (arithmetic) or do nothing but load (memory); a kernel's speed is quoted as a share of
+ * these. */
 #ifndef B2_PROBE_H
 #define B2_PROBE_H
 

@@ -1,10 +1,24 @@
-/* rows16.h: the row kernels of body.h in vectors of sixteen, whose lanes are the definition's lanes. A set includes its
- * vec16 first; the arithmetic is body.h's, operation by operation, in the same order. */
+/* rows16.h: TEMPLATE. The row kernels of body.h in vectors of sixteen, whose lanes are the definition's lanes. The
+ * arithmetic is body.h's, operation by operation, in the same order.
+ *
+ * Needs of the set, before it is included: its vec16 header (v16, v16i and their operations; declared below are those
+ * whose meaning a name does not tell). */
 #ifndef B2_ROWS16_H
 #define B2_ROWS16_H
 
+#if !defined(B2_VEC16)
+#error "a template: include the set's vec16 header before it"
+#endif
+
 #include "kernels/body.h"
 #include "quant/group.h"
+
+INLINE v16 v16_load_first(const float *x, size_t n); /* n <= 16; +0 in the other lanes; reads nothing beyond x[n - 1] */
+INLINE v16 v16_first(v16 v, v16 w, size_t n);        /* v in the first n lanes, w in the others */
+INLINE v16 v16_max(v16 v, v16 w);                    /* v > w ? v : w, so w where either is NaN; v16_min alike */
+INLINE v16 v16_relu(v16 v);                          /* v <= 0 ? +0 : v, so NaN stays */
+INLINE v16i v16_round(v16 v);                        /* to nearest, ties to even */
+INLINE float v16_fold_sum(v16 v);                    /* lane j takes in lane j + 8, then j + 4, j + 2, j + 1 */
 
 /* ---- functions of numbers --------------------------------------------------------------------------------------- */
 
@@ -106,12 +120,13 @@ static void layernorm_row16(const float *x, size_t n, const float *gamma, const 
 
     for (size_t i = 0; i < whole; i += 16)
         v16_store(y + i, normalise16(v16_load(x + i), means, inverse, v16_load(gamma + i), v16_load(beta + i)));
-    v16_store_first(y + whole, normalise16(v16_load_first(x + whole, left), means, inverse,
-                                           v16_load_first(gamma + whole, left), v16_load_first(beta + whole, left)),
+    v16_store_first(y + whole,
+                    normalise16(v16_load_first(x + whole, left), means, inverse, v16_load_first(gamma + whole, left),
+                                v16_load_first(beta + whole, left)),
                     left);
 }
 
-/* NaN wins: it is lost in the maximum, but x - x is NaN for it (and for infinity, which is looked at again). */
+/* The maximum drops NaN, so NaN is detected as x - x != 0 (infinity also matches and takes the slow path). */
 static float max_row16(const float *x, size_t n) {
     v16 max = v16_set(-INFINITY), odd = v16_set(0.0f);
     size_t i = 0;
@@ -138,7 +153,7 @@ static float sum_exp_row16(const float *x, size_t n, float shift) {
     return v16_fold_sum(v16_first(v16_add(lanes, last), lanes, n - i));
 }
 
-/* ---- quantising ---------------------------------------------------------------------------------------------------- */
+/* ---- quantising ------------------------------------------------------------------------------------------------ */
 
 /* Sixteen numbers as integers t = hi, or 128 hi + lo; returns t. The definition clamps t to the limit; |x| <= m and two
  * roundings of 2^-24 leave |x| (limit / m) below limit + 1/2, so there is nothing to clamp. */
@@ -154,7 +169,7 @@ INLINE v16i quantise16(v16 x, v16 inverse, int8_t *hi, int8_t *lo) {
     return t;
 }
 
-/* n = group, but for the last group of a row: zeros behind its end become zeros */
+/* n = group, except in the last group of a row: padding becomes zeros */
 INLINE int32_t quantise_all(const float *x, size_t n, size_t group, float inverse, int8_t *hi, int8_t *lo) {
     const v16 inverses = v16_set(inverse);
     v16i sum = v16i_set(0);
@@ -212,7 +227,7 @@ static void quantise_row16(const float *x, size_t n, size_t n_padded, size_t gro
     }
 }
 
-/* ---- dot products of the parity path ------------------------------------------------------------------------------- */
+/* ---- dot products of the parity path --------------------------------------------------------------------------- */
 
 static float dot_f32_row16(const float *a, const float *b, size_t n) {
     v16 lanes = v16_set(0.0f);
@@ -222,7 +237,7 @@ static float dot_f32_row16(const float *a, const float *b, size_t n) {
     return v16_fold_sum(v16_first(last, lanes, n - i));
 }
 
-/* up to fifteen f16 behind the last whole vector */
+/* the up to fifteen f16 after the last whole vector */
 INLINE v16 load_f16_first(const uint16_t *x, size_t n) {
     uint16_t last[16] = {0};
     for (size_t i = 0; i < n; i++) last[i] = x[i];

@@ -1,23 +1,15 @@
-/* opt.h: the language model, for several sequences at once. */
+/* opt.h: OPT as lm.h's model; the contracts of these functions stand there. Only lm.c includes this. */
 #ifndef B2_OPT_H
 #define B2_OPT_H
 
+#include "model/sequence.h"
 #include "model/workspace.h"
 
-/* One sequence in flight: its slot in the cache and how many positions it holds there. */
-typedef struct b2_sequence {
-    const float *soft_tokens; /* [K][D] of its image */
-    const int32_t *prompt;    /* ids, the leading </s> included */
-    size_t n_prompt;
-    size_t slot, n_past;
-} b2_sequence;
+void b2_opt_prefill(const b2_weights *w, b2_workspace *homes, b2_sequence *sequences, size_t n);
+void b2_opt_step(const b2_weights *w, b2_workspace *homes, b2_sequence *sequences, const int32_t *ids, size_t n);
 
-/* Reads soft tokens and prompt of each sequence into the cache; logits[i] (n_vocab floats, rows of ws->logits) are those
- * after the last prompt id of sequence i. Sets n_past. n <= n_sequences of the workspace. */
-void b2_opt_prefill(const b2_weights *w, b2_ops *ops, b2_workspace *ws, b2_sequence *sequences, size_t n);
-
-/* Feeds one id to each sequence; logits as above. */
-void b2_opt_step(const b2_weights *w, b2_ops *ops, b2_workspace *ws, b2_sequence *sequences, const int32_t *ids,
-                 size_t n);
+/* The first n_positions of slots of the cache change places in every block, as b2_ops_move_slots does it. */
+void b2_opt_move_slots(const b2_weights *w, b2_workspace *homes, const b2_slot_move *moves, size_t n,
+                       size_t n_positions);
 
 #endif

@@ -4,9 +4,9 @@
 
 #include "model/workspace.h"
 
-/* image[n][T][V] -> soft_tokens[n][K][D]: K learned queries look at the image, and the answer is projected to the
- * width of the text. Afterwards buffers->x[n][K][Q] holds the last hidden state. */
-void b2_qformer_run(const b2_weights *w, b2_ops *ops, b2_qformer_buffers *buffers, const float *image, size_t n,
-                    float *soft_tokens);
+/* Images [first, first + n) of a batch, as b2_vision_run left them -> their rows of homes[B2_HOME_CPU].soft_tokens
+ * [n_images][K][D]: K learned queries look at the image, and the answer is projected to the width of the text.
+ * Afterwards qformer.x[n][K][Q] of its home holds the last hidden state. */
+void b2_qformer_run(const b2_weights *w, b2_workspace *homes, size_t first, size_t n);
 
 #endif

@@ -11,7 +11,7 @@
 typedef struct binder {
     const b2_checkpoint *checkpoint;
     size_t n_bound;
-    float vision_eps, qformer_eps, text_eps;
+    const b2_tensor *first; /* the first matrix: the others must be of its type */
 } binder;
 
 /* "ne 4 x 16 x 32" is how GGUF tools print a shape: fastest dimension first. */
@@ -57,10 +57,9 @@ static blip2_status bind_table(binder *b, const b2_tensor_spec *spec, const floa
     return bind_floats(b, spec->name, "weight", spec->n_out, spec->n_in, out, err);
 }
 
-static blip2_status bind_norm(binder *b, const b2_tensor_spec *spec, b2_norm *norm, blip2_error *err) {
-    const bool is_vision = strncmp(spec->name, "v.", 2) == 0, is_qformer = strncmp(spec->name, "qf.", 3) == 0;
+static blip2_status bind_norm(binder *b, const b2_tensor_spec *spec, float eps, b2_norm *norm, blip2_error *err) {
     norm->n = spec->n_out;
-    norm->eps = is_vision ? b->vision_eps : is_qformer ? b->qformer_eps : b->text_eps;
+    norm->eps = eps;
     B2_TRY(bind_floats(b, spec->name, "weight", spec->n_out, 0, &norm->gamma, err));
     return bind_floats(b, spec->name, "bias", spec->n_out, 0, &norm->beta, err);
 }
@@ -92,10 +91,14 @@ static blip2_status bind_embed(binder *b, const b2_tensor_spec *spec, b2_matrix 
     const b2_tensor *tensor = b2_checkpoint_find(b->checkpoint, name);
     if (tensor == NULL) return b2_fail(err, BLIP2_SHAPE, "tensor %s is missing", name);
     *m = (b2_matrix){.dtype = tensor->dtype, .n_out = spec->n_out, .n_in = spec->n_in, .n_in_padded = spec->n_in};
-    if (tensor->dtype == B2_DTYPE_I8) return bind_panels(b, spec, m, err);
-    if (tensor->dtype != B2_DTYPE_F16 && tensor->dtype != B2_DTYPE_F32)
+    if (tensor->dtype != B2_DTYPE_I8 && tensor->dtype != B2_DTYPE_F16 && tensor->dtype != B2_DTYPE_F32)
         return b2_fail(err, BLIP2_SHAPE, "tensor %s: expected type i8, f16 or f32, got %s", name,
                        b2_dtype_name(tensor->dtype));
+    if (b->first == NULL) b->first = tensor;
+    if (tensor->dtype != b->first->dtype)
+        return b2_fail(err, BLIP2_SHAPE, "tensor %s: expected type %s, got %s", name, b2_dtype_name(b->first->dtype),
+                       b2_dtype_name(tensor->dtype));
+    if (tensor->dtype == B2_DTYPE_I8) return bind_panels(b, spec, m, err);
     const uint64_t ne[2] = {spec->n_in, spec->n_out};
     B2_TRY(bind_tensor(b, spec->name, "weight", tensor->dtype, 2, ne, &tensor, err));
     m->values = tensor->data;
@@ -107,62 +110,59 @@ static blip2_status bind_linear(binder *b, const b2_tensor_spec *spec, b2_matrix
     return bind_floats(b, spec->name, "bias", spec->n_out, 0, &m->bias, err);
 }
 
-/* One pass over tensors.def: each row binds into the field of its name, once or for each block. */
-#define BIND_KIND_TABLE bind_table
-#define BIND_KIND_NORM bind_norm
-#define BIND_KIND_LINEAR bind_linear
-#define BIND_KIND_EMBED bind_embed
-#define BIND(row, block, kind, target)                                                                                 \
+/* One pass over parts.def: each row binds into the field of its name, once or for each block of its part. By example:
+ * B2_TENSOR(opt, BLOCK, ffn_up, ...) binds row B2_ROW_opt_ffn_up of block i into w->opt.blocks[i].ffn_up. */
+#define BIND_KIND_TABLE(part, spec, target) bind_table(b, spec, target, err)
+#define BIND_KIND_NORM(part, spec, target) bind_norm(b, spec, h->part.eps, target, err)
+#define BIND_KIND_LINEAR(part, spec, target) bind_linear(b, spec, target, err)
+#define BIND_KIND_EMBED(part, spec, target) bind_embed(b, spec, target, err)
+#define BIND(part, member, kind, block, target)                                                                        \
     do {                                                                                                               \
-        const b2_tensor_spec spec = b2_tensors_spec(h, row, block);                                                    \
-        B2_TRY(BIND_KIND_##kind(b, &spec, target, err));                                                               \
+        const b2_tensor_spec spec = b2_tensors_spec(h, B2_ROW_##part##_##member, block);                               \
+        B2_TRY(BIND_KIND_##kind(part, &spec, target));                                                                 \
     } while (0)
-#define BIND_ONCE(member, kind) BIND(B2_ROW_ONCE_##member, 0, kind, &w->member);
-#define BIND_VISION(member, kind)                                                                                      \
-    for (uint32_t i = 0; i < h->vision_blocks; i++) BIND(B2_ROW_VISION_##member, i, kind, &w->vision[i].member);
-#define BIND_QFORMER(member, kind)                                                                                     \
-    for (uint32_t i = 0; i < h->qformer_blocks; i++) BIND(B2_ROW_QFORMER_##member, i, kind, &w->qformer[i].member);
-#define BIND_CROSS(member, kind)                                                                                       \
-    for (uint32_t i = 0; i < h->qformer_blocks; i++)                                                                   \
-        if (b2_block_has_cross(h, i)) BIND(B2_ROW_CROSS_##member, i, kind, &w->qformer[i].member);
-#define BIND_TEXT(member, kind)                                                                                        \
-    for (uint32_t i = 0; i < h->text_blocks; i++) BIND(B2_ROW_TEXT_##member, i, kind, &w->text[i].member);
-#define BIND_HEAD(member, kind)                                                                                        \
-    if (b2_checkpoint_find(b->checkpoint, #member ".weight") != NULL)                                                  \
-        BIND(B2_ROW_HEAD_##member, 0, kind, &w->member);                                                               \
-    else                                                                                                               \
-        w->member = w->token_embd;
+#define BIND_ONCE(part, member, name, kind) BIND(part, member, kind, 0, &w->part.member);
+#define BIND_BLOCK(part, member, name, kind)                                                                           \
+    for (uint32_t i = 0; i < h->part.blocks; i++) BIND(part, member, kind, i, &w->part.blocks[i].member);
+#define BIND_CROSS(part, member, name, kind)                                                                           \
+    for (uint32_t i = 0; i < h->part.blocks; i++)                                                                      \
+        if (b2_block_has_cross(h, i)) BIND(part, member, kind, i, &w->part.blocks[i].member);
+#define BIND_HEAD(part, member, name, kind)                                                                            \
+    if (b2_checkpoint_find(b->checkpoint, name ".weight") != NULL) BIND(part, member, kind, 0, &w->part.member);       \
+    else w->part.member = w->part.token_embd;
 
 static blip2_status bind_all(binder *b, b2_weights *w, blip2_error *err) {
     const b2_hparams *h = &w->h;
-#define B2_TENSOR(scope, member, name, kind, n_out, n_in, panel, planes) BIND_##scope(member, kind)
-#include "quant/tensors.def"
-#undef B2_TENSOR
+#define B2_TENSOR(part, scope, member, name, kind, n_out, n_in, panel, planes)                                         \
+    if (b2_arch_has(h->arch, B2_PART_##part)) { BIND_##scope(part, member, name, kind) }
+#include "quant/parts.def"
     if (b->n_bound != b2_checkpoint_n_tensors(b->checkpoint))
         return b2_fail(err, BLIP2_SHAPE, "the file holds %zu tensors, expected %zu",
                        b2_checkpoint_n_tensors(b->checkpoint), b->n_bound);
     return BLIP2_OK;
 }
 
+blip2_status b2_weights_create_blocks(b2_weights *w, blip2_error *err) {
+#define B2_NETWORK(part)                                                                                               \
+    if (b2_arch_has(w->h.arch, B2_PART_##part) &&                                                                      \
+        (w->part.blocks = calloc(w->h.part.blocks, sizeof *w->part.blocks)) == NULL)                                   \
+        return b2_fail(err, BLIP2_MEMORY, "no memory for the table of weights");
+#include "quant/parts.def"
+    return BLIP2_OK;
+}
+
 blip2_status b2_weights_bind(const b2_checkpoint *checkpoint, b2_weights *w, blip2_error *err) {
     *w = (b2_weights){.h = *b2_checkpoint_hparams(checkpoint)};
-    w->vision = calloc(w->h.vision_blocks, sizeof *w->vision);
-    w->qformer = calloc(w->h.qformer_blocks, sizeof *w->qformer);
-    w->text = calloc(w->h.text_blocks, sizeof *w->text);
-    binder b = {.checkpoint = checkpoint, .vision_eps = w->h.vision_eps, .qformer_eps = w->h.qformer_eps,
-                .text_eps = w->h.text_eps};
-    blip2_status status = BLIP2_OK;
-    if (w->vision == NULL || w->qformer == NULL || w->text == NULL)
-        status = b2_fail(err, BLIP2_MEMORY, "no memory for the table of weights");
+    binder b = {.checkpoint = checkpoint};
+    blip2_status status = b2_weights_create_blocks(w, err);
     if (status == BLIP2_OK) status = bind_all(&b, w, err);
-    w->dtype = w->token_embd.dtype;
+    w->dtype = w->opt.token_embd.dtype;
     if (status != BLIP2_OK) b2_weights_free(w);
     return status;
 }
 
 void b2_weights_free(b2_weights *w) {
-    free(w->vision);
-    free(w->qformer);
-    free(w->text);
+#define B2_NETWORK(part) free(w->part.blocks);
+#include "quant/parts.def"
     *w = (b2_weights){0};
 }

@@ -4,7 +4,10 @@
 set -u
 signal=$1 n=$2 file=$3
 shift 3
-"$@" &
+case $signal in # "&" of a script ignores SIGINT, and then so would the program; nobody ignores KILL
+KILL) "$@" & ;;
+*) env --default-signal="$signal" "$@" & ;;
+esac
 pid=$!
 while kill -0 "$pid" 2>/dev/null; do
     if [ -f "$file" ] && [ "$(wc -l <"$file")" -gt "$n" ]; then break; fi

@@ -3,23 +3,25 @@
 #
 #   # what it shows
 #   $ command, run by sh in a fresh folder          (continues on lines that begin with ">")
+#   needs: tar            (skipped, loudly, where the build reads none), or
+#   needs: ulimit         (skipped, loudly, where no program starts with 4 GB of addresses: sanitizers)
 #   exit: 0
 #   stderr: extended regular expression             (any number; each must match; none: stderr must be empty)
 #   stdout:
 #   expected lines, to the end of the file          (absent: stdout must be empty; "stdout~" regular expressions instead)
 #
 # In the folder: demo.gguf (the demo's model, int8), images/ (its pictures), demo.csv, model/ (its checkpoint). On the PATH:
-# blip2, interrupt and armed (interrupt.sh, armed.sh). TAP; BLIP2 names the program; UPDATE=1 writes stdout as it is into the cases.
+# blip2, interrupt, armed, roles and private_dev (*.sh beside this). $JOBS: tests/golden/jobs; $PICTURES: tests/golden/image. TAP; BLIP2 names the program; UPDATE=1 writes stdout as it is into the cases.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cases=${CASES:-$root/tests/cli/cases}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 unset BLIP2_MODEL OMP_NUM_THREADS SLURM_CPUS_PER_TASK HF_HOME HF_HUB_CACHE
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 JOBS="$root/tests/golden/jobs" PICTURES="$root/tests/golden/image"
 
 prepare() {
-    mkdir "$work/bin" "$work/common" && ln -s "$BLIP2" "$work/bin/blip2" && cp "$root/tests/cli/interrupt.sh" "$work/bin/interrupt" && cp "$root/tests/cli/armed.sh" "$work/bin/armed"
+    mkdir "$work/bin" "$work/common" && ln -s "$BLIP2" "$work/bin/blip2" && for tool in interrupt armed roles private_dev; do cp "$root/tests/cli/$tool.sh" "$work/bin/$tool"; done
     PATH=$work/bin:$PATH
     "$BLIP2" convert "$root/data/demo/model" -o "$work/common/demo.gguf" --quiet || exit 1
     ln -s "$root/data/demo/images" "$root/data/demo/demo.csv" "$root/data/demo/model" "$work/common/"
@@ -62,8 +64,19 @@ run_case() {
 [ -d "$root/data/demo/model" ] || { echo "1..1"; echo "ok 1 - command line # SKIP data/demo/model is missing"; exit 0; }
 prepare
 n=0 status=0
+reads_tar() { ! "$BLIP2" caption --tar nowhere.tar 2>&1 | grep -q 'reads no tar'; }
+starts_in_4_gb() { (ulimit -v 4000000; "$BLIP2" --version >/dev/null 2>&1); }
 for file in "$cases"/*.case; do
     n=$((n + 1))
+    lack=
+    case $(field needs "$file") in
+    tar) reads_tar || lack="this build reads no tar files (libarchive-dev)" ;;
+    ulimit) starts_in_4_gb || lack="a sanitizer reserves more addresses than ulimit -v leaves" ;;
+    esac
+    if [ -n "$lack" ]; then
+        echo "ok $n - $(basename "$file" .case) # SKIP $lack"
+        continue
+    fi
     run_case "$file"
     title="$(basename "$file" .case): $(sed -n '1s/^# //p' "$file")"
     if [ -s "$work/complaints" ]; then

@@ -1,13 +1,16 @@
 /* bench_kernels.h: how fast the verbs of blip2-opt-2.7b run beside what the machine can do in the same seconds.
  *
  * Products: whole b2_ops_linear calls (quantising and epilogue included) on weights that come from memory: copies
- * beyond any cache take turns. Each line quotes the probe measured right before it; its last column is the product alone. */
+ * beyond any cache take turns. Each line quotes the probe measured right before it; its last column is the product
+ * alone. */
 #ifndef B2_TESTS_BENCH_KERNELS_H
 #define B2_TESTS_BENCH_KERNELS_H
 
 #include "base/clock.h"
 #include "base/cpu.h"
-#include "kernels/ops_internal.h"
+#include "kernels/cpu/cpu_verbs.h"
+#include "kernels/cpu/cpu_home.h"
+#include "kernels/ops.h"
 #include "kernels/probe.h"
 #include "tests/kernels/guarded.h"
 
@@ -54,10 +57,12 @@ static const product products[] = {
 enum { N_PRODUCTS = sizeof products / sizeof products[0] };
 
 typedef struct bench_state {
-    b2_ops ops;
+    b2_ops *ops;
+    b2_cpu *cpu; /* the same, seen from inside */
     b2_arena arena;
-    uint8_t *pool;    /* weights, more than any cache holds */
-    uint16_t *scales; /* theirs, one for each 128: ordinary numbers, since denormal products would slow some CPUs down */
+    uint8_t *pool; /* weights, more than any cache holds */
+    uint16_t
+        *scales; /* theirs, one for each 128: ordinary numbers, since denormal products would slow some CPUs down */
     size_t pool_at;
     float *x, *out;
     uint64_t checksum;
@@ -73,8 +78,8 @@ static double median(double *v, int n) {
     return v[n / 2];
 }
 
-/* How long a line takes from one core to another: 40 to 80 ns within a chip, 200 between two. Two vCPUs may be either, and
- * change places within a second. */
+/* How long a line takes from one core to another: 40 to 80 ns within a chip, 200 between two. Two vCPUs may be either,
+ * and change places within a second. */
 typedef struct ping_pong {
     _Alignas(128) atomic_int turn;
 } ping_pong;
@@ -123,15 +128,21 @@ static void bench_product(bench_state *s, const product *p, bool alone, double *
     if (n_calls > 12) n_calls = 12;
     double times[BENCH_MAX_REPEATS], probes[BENCH_MAX_REPEATS];
     for (int r = 0; r < n_repeats; r++) {
-        probes[r] = b2_probe_dot_gops(s->ops.team, s->ops.isa.name);
+        probes[r] = b2_probe_dot_gops(s->cpu->team, s->cpu->isa.name);
         const int64_t start_ns = b2_clock_ns();
         for (int i = 0; i < n_calls; i++) {
             const uint8_t *values = next_stretch(s, n_values);
-            const b2_matrix w = {.dtype = B2_DTYPE_I8, .n_out = p->n_out, .n_in = p->n_in, .n_in_padded = p->n_in,
-                                 .panel = p->panel, .group = 128, .planes = p->planes, .values = values,
+            const b2_matrix w = {.dtype = B2_DTYPE_I8,
+                                 .n_out = p->n_out,
+                                 .n_in = p->n_in,
+                                 .n_in_padded = p->n_in,
+                                 .panel = p->panel,
+                                 .group = 128,
+                                 .planes = p->planes,
+                                 .values = values,
                                  .scales = s->scales + (values - s->pool) / 128};
-            if (alone) b2_ops_multiply_again(&s->ops, &w, p->n_rows, B2_EPILOGUE_STORE, s->out);
-            else b2_ops_linear(&s->ops, &w, s->x, 1, p->n_rows, p->epilogue, s->out);
+            if (alone) b2_cpu_multiply(s->cpu, &w, p->n_rows, B2_EPILOGUE_STORE, s->out);
+            else b2_ops_linear(s->ops, &w, s->x, 1, p->n_rows, p->epilogue, s->out);
         }
         times[r] = (double)(b2_clock_ns() - start_ns) * 1e-9 / n_calls;
     }
@@ -148,21 +159,22 @@ static void bench_products(bench_state *s, const char *phase) {
         const product *p = &products[i];
         double seconds, probe, alone, alone_probe;
         if (phase != NULL && strcmp(phase, p->phase) != 0) continue;
-        const double gbs = b2_probe_read_gbs(s->ops.team, s->pool, BENCH_POOL_BYTES, &s->checksum);
+        const double gbs = b2_probe_read_gbs(s->cpu->team, s->pool, BENCH_POOL_BYTES, &s->checksum);
         bench_product(s, p, false, &seconds, &probe);
         bench_product(s, p, true, &alone, &alone_probe);
         const double values = (double)p->n_in * (double)p->n_out, n = (double)p->count;
         const double ops = 2.0 * values * (double)p->n_rows * p->planes, n_bytes = values * (1.0 + 2.0 / 128);
-        printf("%-8s %-16s %5zu %6zu %6zu  %9.3f %9.0f %6.0f%%  %8.1f %6.0f%%  %9.3f\n", p->phase, p->name, p->n_rows, p->n_in,
-               p->n_out, seconds * 1e3, ops / seconds * 1e-9, probe > 0 ? 100 * ops / seconds * 1e-9 / probe : 0.0,
-               n_bytes / seconds * 1e-9, 100 * n_bytes / seconds * 1e-9 / gbs, alone * 1e3);
+        printf("%-8s %-16s %5zu %6zu %6zu  %9.3f %9.0f %6.0f%%  %8.1f %6.0f%%  %9.3f\n", p->phase, p->name, p->n_rows,
+               p->n_in, p->n_out, seconds * 1e3, ops / seconds * 1e-9,
+               probe > 0 ? 100 * ops / seconds * 1e-9 / probe : 0.0, n_bytes / seconds * 1e-9,
+               100 * n_bytes / seconds * 1e-9 / gbs, alone * 1e3);
         alone_total += alone * n, alone_ceiling += ops * n / (alone_probe > 0 ? alone_probe : 1.0) * 1e-9;
         total += seconds * n, ops_total += ops * n, bytes_total += n_bytes * n;
         ceiling += ops * n / (probe > 0 ? probe : 1.0) * 1e-9;
         if (i + 1 == N_PRODUCTS || strcmp(products[i + 1].phase, p->phase) != 0) {
-            printf("%-8s %-16s %25.1f ms %9.0f %6.0f%%  %8.1f          (probe %.0f GOP/s, reading %.1f GB/s)\n", p->phase,
-                   "all", total * 1e3, ops_total / total * 1e-9, 100 * ceiling / total, bytes_total / total * 1e-9, probe,
-                   gbs);
+            printf("%-8s %-16s %25.1f ms %9.0f %6.0f%%  %8.1f          (probe %.0f GOP/s, reading %.1f GB/s)\n",
+                   p->phase, "all", total * 1e3, ops_total / total * 1e-9, 100 * ceiling / total,
+                   bytes_total / total * 1e-9, probe, gbs);
             printf("%-8s %-16s %25.1f ms %16.0f%%\n", p->phase, "products alone", alone_total * 1e3,
                    100 * alone_ceiling / alone_total);
             total = ops_total = ceiling = bytes_total = alone_total = alone_ceiling = 0.0;
@@ -181,10 +193,11 @@ static void bench_verb(bench_state *s, const char *name, void (*fn)(bench_state 
         times[r] = (double)(b2_clock_ns() - start_ns) * 1e-9;
     }
     const double seconds = median(times, BENCH_MAX_REPEATS);
-    const double fma = b2_probe_fma_gflops(s->ops.team, s->ops.isa.name);
+    const double fma = b2_probe_fma_gflops(s->cpu->team, s->cpu->isa.name);
     printf("%-44s x%-4.0f %9.3f ms", name, count, seconds * count * 1e3);
-    if (flops > 0) printf("  %8.1f GFLOP/s, %.0f %% of f32 fma (%.0f)", flops / seconds * 1e-9,
-                          fma > 0 ? 100 * flops / seconds * 1e-9 / fma : 0.0, fma);
+    if (flops > 0)
+        printf("  %8.1f GFLOP/s, %.0f %% of f32 fma (%.0f)", flops / seconds * 1e-9,
+               fma > 0 ? 100 * flops / seconds * 1e-9 / fma : 0.0, fma);
     if (n_bytes > 0) printf("  %8.1f GB/s", n_bytes / seconds * 1e-9);
     printf("\n");
 }
@@ -194,52 +207,52 @@ enum { VIT_HEADS = 16, VIT_HEAD = 88, VIT_WIDTH = 1408, TOKENS = 257, TOKENS_LAR
 static void attend_tokens(bench_state *s, size_t n_tokens) {
     const size_t row = 3 * VIT_WIDTH;
     const b2_head_rows q = {s->x, 0, row}, k = {s->x + VIT_WIDTH, 0, row}, v = {s->x + 2 * VIT_WIDTH, 0, row};
-    b2_ops_attend(&s->ops, 1, VIT_HEADS, VIT_HEAD, q, n_tokens, k, v, n_tokens, s->out);
+    b2_ops_attend(s->ops, 1, VIT_HEADS, VIT_HEAD, q, n_tokens, k, v, n_tokens, s->out);
 }
 static void attend_vit(bench_state *s) { attend_tokens(s, TOKENS); }
 static void attend_vit_large(bench_state *s) { attend_tokens(s, TOKENS_LARGE); }
 static void attend_cross(bench_state *s) {
     const b2_head_rows q = {s->x, 0, 768}, k = {s->x + 100000, 0, 768}, v = {s->x + 400000, 0, 768};
-    b2_ops_attend(&s->ops, 1, 12, 64, q, 32, k, v, TOKENS, s->out);
+    b2_ops_attend(s->ops, 1, 12, 64, q, 32, k, v, TOKENS, s->out);
 }
 static void attend_cached(bench_state *s, size_t n_past, size_t rows) {
     const b2_block_cache cache = {s->x + 2000000, s->x + 2500000, 64, 32, 80};
     const size_t slot = 0;
-    b2_ops_attend_cached(&s->ops, &cache, s->x, 1, rows, &slot, &n_past, s->out);
+    b2_ops_attend_cached(s->ops, &cache, s->x, &(b2_cache_places){.n = 1, .slots = &slot, .n_past = &n_past}, rows,
+                         s->out);
 }
 static void attend_prefill(bench_state *s) { attend_cached(s, 0, 33); }
 static void attend_step(bench_state *s) { attend_cached(s, 43, 1); }
 static void norm_vit(bench_state *s) {
     const b2_norm norm = {s->x + 3000000, s->x + 3100000, VIT_WIDTH, 1e-6f};
-    b2_ops_layernorm(&s->ops, &norm, s->x, TOKENS, s->out);
+    b2_ops_layernorm(s->ops, &norm, s->x, TOKENS, s->out);
 }
 static void quantise_rows(bench_state *s, size_t n, int8_t *lo) {
     for (size_t r = 0; r < TOKENS; r++)
-        s->ops.isa.quantise_row(s->x + r * n, n, n, 128, s->ops.plane_hi + r * n, lo, s->ops.plane_scale + r * (n / 128),
-                                s->ops.plane_sum + r * (n / 128));
+        s->cpu->isa.quantise_row(s->x + r * n, n, n, 128, s->cpu->plane_hi + r * n, lo,
+                                 s->cpu->plane_scale + r * (n / 128), s->cpu->plane_sum + r * (n / 128));
 }
 static void quantise_one_plane(bench_state *s) { quantise_rows(s, 6144, NULL); }
-static void quantise_two_planes(bench_state *s) { quantise_rows(s, 6144, s->ops.plane_lo); }
+static void quantise_two_planes(bench_state *s) { quantise_rows(s, 6144, s->cpu->plane_lo); }
 static void finish_gelu(bench_state *s) {
     for (size_t i = 0; i < (size_t)TOKENS * 6144; i += 64)
-        s->ops.isa.finish_row(s->x + i, s->x, 64, B2_EPILOGUE_GELU, s->out + i);
+        s->cpu->isa.finish_row(s->x + i, s->x, 64, B2_EPILOGUE_GELU, s->out + i);
 }
 static void finish_add(bench_state *s) {
     for (size_t i = 0; i < (size_t)TOKENS * 6144; i += 64)
-        s->ops.isa.finish_row(s->x + i, s->x, 64, B2_EPILOGUE_ADD, s->out + i);
+        s->cpu->isa.finish_row(s->x + i, s->x, 64, B2_EPILOGUE_ADD, s->out + i);
 }
-static void logits(bench_state *s) {
-    s->out[0] = b2_ops_log_probability(&s->ops, s->x, 50304, 7);
-}
+static void logits(bench_state *s) { s->out[0] = b2_ops_log_probability(s->ops, s->x, 50304, 7); }
 static void dot_f16_rows(bench_state *s) {
     for (size_t r = 0; r < 512; r++)
-        s->out[r] = s->ops.isa.dot_f16((const uint16_t *)(const void *)s->pool + r * 2560, s->x, 2560);
+        s->out[r] = s->cpu->isa.dot_f16((const uint16_t *)(const void *)s->pool + r * 2560, s->x, 2560);
 }
 
 static void bench_verbs(bench_state *s) {
     uint64_t seed = 2;
     fill_floats(s->x, 4000000, KIND_PLAIN, &seed);
-    const double vit_flops = 4.0 * TOKENS * TOKENS * VIT_WIDTH, large_flops = 4.0 * TOKENS_LARGE * TOKENS_LARGE * VIT_WIDTH;
+    const double vit_flops = 4.0 * TOKENS * TOKENS * VIT_WIDTH,
+                 large_flops = 4.0 * TOKENS_LARGE * TOKENS_LARGE * VIT_WIDTH;
     const double row_bytes = 4.0 * TOKENS * 6144;
     printf("\nall threads\n");
     bench_verb(s, "attention, 257 tokens, 16 heads of 88", attend_vit, 39, vit_flops, 0);
@@ -258,33 +271,36 @@ static void bench_verbs(bench_state *s) {
 }
 
 static int bench_kernels(const char *isa_name, int n_threads, const char *phase) {
-    bench_state s = {.pool = malloc(BENCH_POOL_BYTES), .scales = malloc(BENCH_POOL_BYTES / 64),
-                     .x = malloc((size_t)4 << 22), .out = malloc((size_t)4 << 22)};
+    bench_state s = {.pool = malloc(BENCH_POOL_BYTES),
+                     .scales = malloc(BENCH_POOL_BYTES / 64),
+                     .x = malloc((size_t)4 << 22),
+                     .out = malloc((size_t)4 << 22)};
     blip2_error err;
     if (s.pool == NULL || s.scales == NULL || s.x == NULL || s.out == NULL) return 1;
-    if (b2_isa_select(isa_name, &s.ops.isa, &err) != BLIP2_OK) {
+    const int team_threads = n_threads > 0 ? n_threads : b2_cpu_physical_cores();
+    if (b2_cpu_home_create(isa_name, team_threads, &s.ops, &err) != BLIP2_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 2;
     }
+    s.cpu = b2_cpu_of(s.ops);
     for (size_t i = 0; i < BENCH_POOL_BYTES; i++) s.pool[i] = (uint8_t)((i * 2654435761u) >> 13 & 0x3F);
     for (size_t i = 0; i < BENCH_POOL_BYTES / 128; i++) s.scales[i] = (uint16_t)(0x3A00 + i * 40503u % 512);
-    const b2_ops_limits limits = {.max_linear_values = TOKENS * 6144, .max_linear_rows = TOKENS,
-                                  .max_keys = TOKENS_LARGE, .max_head_len = 96};
-    s.ops.team = b2_team_create(n_threads > 0 ? n_threads : b2_cpu_physical_cores());
-    b2_ops_plan(&s.ops, &limits, &s.arena);
-    if (b2_arena_reserve(&s.arena, NULL) != BLIP2_OK) return 1;
-    b2_ops_plan(&s.ops, &limits, &s.arena);
+    const b2_ops_limits limits = {.max_linear_values = TOKENS * 6144, .max_keys = TOKENS_LARGE, .max_head_len = 96};
+    b2_ops_plan(s.ops, &limits, &s.arena);
+    if (b2_ops_reserve(s.ops, &s.arena, NULL) != BLIP2_OK) return 1;
+    b2_ops_plan(s.ops, &limits, &s.arena);
     b2_team *one = b2_team_create(1);
-    printf("%s, %d threads; one thread: dot %.0f GOP/s, fma %.0f GFLOP/s; all: dot %.0f, fma %.0f\n", s.ops.isa.name,
-           b2_team_threads(s.ops.team), b2_probe_dot_gops(one, s.ops.isa.name), b2_probe_fma_gflops(one, s.ops.isa.name),
-           b2_probe_dot_gops(s.ops.team, s.ops.isa.name), b2_probe_fma_gflops(s.ops.team, s.ops.isa.name));
+    printf("%s, %d threads; one thread: dot %.0f GOP/s, fma %.0f GFLOP/s; all: dot %.0f, fma %.0f\n", s.cpu->isa.name,
+           b2_team_threads(s.cpu->team), b2_probe_dot_gops(one, s.cpu->isa.name),
+           b2_probe_fma_gflops(one, s.cpu->isa.name), b2_probe_dot_gops(s.cpu->team, s.cpu->isa.name),
+           b2_probe_fma_gflops(s.cpu->team, s.cpu->isa.name));
     printf("core to core: %.0f ns (within a chip 40 to 80, between two about 200)\n", core_to_core_ns());
     const bool only_verbs = phase != NULL && strcmp(phase, "verbs") == 0;
     if (!only_verbs) bench_products(&s, phase);
     if (phase == NULL || only_verbs) bench_verbs(&s);
     b2_team_free(one);
-    b2_team_free(s.ops.team);
-    b2_arena_free(&s.arena);
+    b2_ops_release(s.ops, &s.arena);
+    b2_ops_free(s.ops);
     free(s.pool), free(s.scales), free(s.x), free(s.out);
     return 0;
 }

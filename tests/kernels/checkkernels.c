@@ -5,161 +5,9 @@
  *   checkkernels --bench [ISA [THREADS [PHASE]]]   speed beside the machine's limits, measured in the same run */
 #include "kernels/isa.h"
 #include "tests/kernels/bench_kernels.h"
-#include "tests/kernels/guarded.h"
+#include "tests/kernels/check_gemm.h"
 
 static const uint64_t default_seed = 20240611;
-
-/* One kernel of one set under test. `what` describes the case for the message of a failure. */
-typedef struct check {
-    const b2_isa *want, *isa;
-    guard_pool pool;
-    uint64_t seed;
-    size_t n_cases, n_failed;
-    char what[192];
-} check;
-
-static void fail(check *c, const char *which, size_t at) {
-    if (c->n_failed++ < 5) printf("# %s: %s: %s differs at %zu\n", c->isa->name, c->what, which, at);
-}
-
-static void expect_floats(check *c, const char *which, const float *got, const float *want, size_t n) {
-    size_t at;
-    if (!same_floats(got, want, n, &at)) {
-        fail(c, which, at);
-        if (c->n_failed <= 5) printf("#   got %a, expected %a\n", (double)got[at], (double)want[at]);
-    }
-}
-
-static void expect_bytes(check *c, const char *which, const void *got, const void *want, size_t n) {
-    const uint8_t *a = got, *b = want;
-    size_t at = 0;
-    while (at < n && a[at] == b[at]) at++;
-    if (at < n) fail(c, which, at);
-}
-
-static void end_case(check *c) {
-    if (!guard_release(&c->pool)) fail(c, "memory in front of a block", 0);
-    c->n_cases++;
-}
-
-static float *floats(check *c, size_t n, kind k) {
-    float *x = guard_alloc(&c->pool, n * sizeof *x);
-    fill_floats(x, n, k, &c->seed);
-    return x;
-}
-
-static void *bytes(check *c, size_t n) { return guard_alloc(&c->pool, n); }
-
-/* ---- int8 products --------------------------------------------------------------------------------------------- */
-
-typedef enum fill { FILL_RANDOM, FILL_MAX, FILL_MIN, FILL_SPARSE, FILL_ZERO, N_FILLS } fill;
-
-static const char *const fill_names[N_FILLS] = {"random", "all 127", "all -127", "sparse", "zero"};
-
-static void fill_integers(int8_t *q, size_t n, fill f, uint64_t *seed) {
-    for (size_t i = 0; i < n; i++) {
-        const int r = (int)(next_bits(seed) % 255) - 127;
-        q[i] = (int8_t)(f == FILL_MAX ? 127 : f == FILL_MIN ? -127 : f == FILL_RANDOM ? r : 0);
-        if (f == FILL_SPARSE && next_bits(seed) % 19 == 3) q[i] = (int8_t)r;
-    }
-}
-
-typedef struct gemm_case {
-    size_t n_rows, k, panel, n_panels, group;
-    int planes;
-    fill a, w;
-    kind scales;
-} gemm_case;
-
-static void check_gemm_case(check *c, const gemm_case *g) {
-    snprintf(c->what, sizeof c->what, "gemm_i8 rows %zu K %zu panel %zu x %zu planes %d group %zu a %s w %s scales %s",
-             g->n_rows, g->k, g->panel, g->n_panels, g->planes, g->group, fill_names[g->a], fill_names[g->w],
-             kind_names[g->scales]);
-    const size_t n_groups = g->k / g->group, n_a = g->n_rows * g->k, n_out = g->panel * g->n_panels;
-    int8_t *hi = bytes(c, n_a), *lo = g->planes == 2 ? bytes(c, n_a) : NULL, *w = bytes(c, n_out * g->k);
-    fill_integers(hi, n_a, g->a, &c->seed);
-    if (lo != NULL) fill_integers(lo, n_a, g->a, &c->seed);
-    fill_integers(w, n_out * g->k, g->w, &c->seed);
-    float *scale = floats(c, g->n_rows * n_groups, g->scales);
-    uint16_t *d = bytes(c, n_out * n_groups * sizeof *d);
-    for (size_t i = 0; i < n_out * n_groups; i++)
-        d[i] = next_below(&c->seed, 9) == 0 ? 0 : (uint16_t)(0x3C00 + next_below(&c->seed, 0x200));
-    int32_t *sum = bytes(c, g->n_rows * n_groups * sizeof *sum);
-    for (size_t m = 0; m < g->n_rows; m++)
-        for (size_t k = 0; k < g->k; k++) {
-            int32_t *s = &sum[m * n_groups + k / g->group];
-            const int t = lo == NULL ? hi[m * g->k + k] : 128 * hi[m * g->k + k] + lo[m * g->k + k];
-            *s = k % g->group == 0 ? t : *s + t;
-        }
-    const b2_quantised_rows rows = {
-        .hi = hi, .lo = lo, .scale = scale, .sum = sum, .n_rows = g->n_rows, .stride = g->k};
-    b2_weight_panels panels = {
-        .values = w, .scales = d, .panel = g->panel, .group = g->group, .n_panels = g->n_panels};
-    const b2_weight_panels next = panels;
-    if (next_below(&c->seed, 2)) panels.next = &next;
-    /* fewer outputs than the panels hold, a bias or none, every epilogue; rows of out further apart than they are long */
-    const size_t n = n_out - next_below(&c->seed, g->panel), stride = n + next_below(&c->seed, 40);
-    const size_t y_bytes = g->n_rows * B2_GEMM_STRIP * sizeof(float), n_result = (g->n_rows - 1) * stride + n;
-    float *result[2] = {floats(c, n_result, KIND_PLAIN), bytes(c, n_result * sizeof(float))};
-    memcpy(result[1], result[0], n_result * sizeof(float));
-    b2_gemm_out out = {.stride = stride, .bias = next_below(&c->seed, 3) == 0 ? NULL : floats(c, n, KIND_PLAIN), .n = n,
-                       .epilogue = (b2_epilogue)next_below(&c->seed, 4), .finish = c->want->finish_row};
-    float *y = bytes(c, y_bytes);
-    void *scratch = bytes(c, B2_GEMM_SCRATCH_BYTES);
-    for (int i = 0; i < 2; i++) {
-        memset(y, 0xFF, y_bytes), memset(scratch, 0x7F, B2_GEMM_SCRATCH_BYTES); /* what is left there must not matter */
-        out.out = result[i];
-        (i == 0 ? c->want : c->isa)->gemm_i8(&rows, &panels, &out, y, scratch);
-    }
-    expect_floats(c, "out", result[1], result[0], n_result);
-    end_case(c);
-}
-
-static void check_gemm_i8(check *c) {
-    static const kind scales[] = {KIND_PLAIN, KIND_ZERO, KIND_NAN, KIND_DENORMAL, KIND_INFINITE, KIND_HUGE};
-    static const size_t depths[] = {128, 256, 384, 640, 768, 1408, 2560};
-    gemm_case g = {.group = 128};
-    for (g.n_rows = 1; g.n_rows <= B2_GEMM_ROWS; g.n_rows += g.n_rows < 40 ? 1 : 29)
-        for (g.planes = 1; g.planes <= 2; g.planes++) {
-            g.k = depths[next_below(&c->seed, g.n_rows < 40 ? 7 : 3)];
-            g.panel = next_below(&c->seed, 2) ? 16 : 64;
-            g.n_panels = g.panel == 64 ? 1 : 1 + next_below(&c->seed, 4);
-            g.a = (fill)next_below(&c->seed, N_FILLS), g.w = FILL_RANDOM, g.scales = KIND_PLAIN;
-            check_gemm_case(c, &g);
-        }
-    for (int a = 0; a < N_FILLS; a++)
-        for (int w = 0; w < N_FILLS; w++)
-            for (int i = 0; i < 24; i++) {
-                g = (gemm_case){.n_rows = 1 + next_below(&c->seed, 9), .k = 128 * (1 + next_below(&c->seed, 5)),
-                                .panel = i % 2 ? 64 : 16, .n_panels = i % 2 ? 1 : 4, .group = 128,
-                                .planes = 1 + i / 2 % 2, .a = (fill)a, .w = (fill)w, .scales = scales[i / 4]};
-                check_gemm_case(c, &g);
-            }
-    static const struct { size_t n_rows, k, panel; int planes; } real[] = {
-        {257, 1408, 16, 1}, {257, 6144, 16, 1}, {33, 2560, 16, 2},  {33, 10240, 64, 2}, {1, 2560, 16, 2},
-        {1, 10240, 64, 2},  {2, 10240, 64, 2},  {8, 10240, 64, 2}, {16, 2560, 16, 2},  {272, 1408, 16, 2},
-    };
-    for (size_t i = 0; i < sizeof real / sizeof real[0]; i++)
-        for (int f = 0; f < 2; f++) {
-            g = (gemm_case){.n_rows = real[i].n_rows, .k = real[i].k, .panel = real[i].panel, .group = 128,
-                            .n_panels = 64 / real[i].panel, .planes = real[i].planes,
-                            .a = f ? FILL_SPARSE : FILL_RANDOM, .w = FILL_RANDOM, .scales = KIND_PLAIN};
-            check_gemm_case(c, &g);
-        }
-    static const size_t groups[] = {4, 8, 16, 32, 48, 64, 96, 100, 128}; /* other groups than 128 are allowed */
-    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
-        for (size_t j = 0; j < 12; j++) {
-            g = (gemm_case){.n_rows = 1 + 6 * (j / 2), .k = groups[i] * (1 + next_below(&c->seed, 4)), .panel = j % 2 ? 64 : 16,
-                            .n_panels = j % 2 ? 1 : 1 + next_below(&c->seed, 4), .group = groups[i],
-                            .planes = 1 + (int)next_below(&c->seed, 2), .scales = KIND_PLAIN};
-            check_gemm_case(c, &g);
-        }
-    for (size_t n_rows = 1; n_rows <= 4; n_rows++) { /* rows longer than a kernel's scratch */
-        g = (gemm_case){.n_rows = n_rows, .k = 128 * 300, .panel = n_rows % 2 ? 16 : 64, .n_panels = 1, .group = 128,
-                        .planes = 2, .a = FILL_SPARSE, .scales = KIND_PLAIN};
-        check_gemm_case(c, &g);
-    }
-}
 
 /* ---- rows ------------------------------------------------------------------------------------------------------- */
 
@@ -211,8 +59,8 @@ static void check_finish_row(check *c) {
         for (int epilogue = B2_EPILOGUE_STORE; epilogue <= B2_EPILOGUE_GELU; epilogue++)
             for (size_t n = 1; n <= 130; n += n < 68 ? 1 : 31)
                 for (int with_bias = 0; with_bias < 2; with_bias++) {
-                    snprintf(c->what, sizeof c->what, "finish_row n %zu epilogue %d bias %d %s", n, epilogue,
-                             with_bias, kind_names[k]);
+                    snprintf(c->what, sizeof c->what, "finish_row n %zu epilogue %d bias %d %s", n, epilogue, with_bias,
+                             kind_names[k]);
                     const float *y = floats(c, n, (kind)k), *bias = with_bias ? floats(c, n, KIND_PLAIN) : NULL;
                     float *want = floats(c, n, KIND_PLAIN), *got = bytes(c, n * sizeof *got);
                     memcpy(got, want, n * sizeof *got);
@@ -269,6 +117,23 @@ static void check_reductions(check *c) {
         }
 }
 
+/* fma where rounding twice would be wrong: c plus just less (or more) than half of its last place, from (1 + 2^-23)
+ * (1 - 2^-23) = 1 - 2^-46, at every exponent. One fma of a dot product of 17, which leaves the other lanes +0. */
+static void check_fma(check *c) {
+    float a[17] = {0}, b[17] = {0};
+    for (int i = 0; i < 200000; i++, c->n_cases++) {
+        const uint32_t bits = (uint32_t)next_bits(&c->seed), signs = (uint32_t)next_bits(&c->seed);
+        const int any = (int)(bits >> 23 & 0xFF), exponent = any > 253 ? 0 : i % 7 == 0 ? any % 4 : any;
+        const int half_place = (exponent > 0 ? exponent : 1) - 127 - 24, half = half_place / 2; /* maybe below f32's */
+        a[0] = from_bits((bits & 0x807FFFFFu) | (uint32_t)exponent << 23), b[0] = 1.0f;
+        a[16] = ldexpf((i % 3 == 0 ? 1.0f : 1.0f + 0x1p-23f) * (signs & 1 ? 1.0f : -1.0f), half);
+        b[16] = ldexpf(i % 3 == 2 ? 1.0f : 1.0f - 0x1p-23f, half_place - half);
+        const float want = c->want->dot_f32(a, b, 17), got = c->isa->dot_f32(a, b, 17);
+        snprintf(c->what, sizeof c->what, "fma of %a, %a and %a", (double)a[16], (double)b[16], (double)a[0]);
+        expect_floats(c, "sum", &got, &want, 1);
+    }
+}
+
 static void check_gather_row(check *c) {
     for (size_t n = 1; n <= 700; n += n < 40 ? 1 : 53) {
         const size_t group = 128, k = (n + group - 1) / group * group, panel = n % 2 ? 16 : 64, n_panels = 3;
@@ -305,7 +170,7 @@ static void check_gemm_f32(check *c) {
         }
 }
 
-/* ---- attention ----------------------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------------------------- */
 
 typedef struct attend_case {
     size_t n_queries, n_keys, n_visible_first, head_len;
@@ -317,7 +182,8 @@ static void check_attend_case(check *c, const attend_case *t) {
              t->n_queries, t->n_keys, t->n_visible_first, t->head_len, kind_names[t->queries], kind_names[t->keys],
              kind_names[t->values]);
     const size_t key_stride = (t->n_keys + 15) / 16 * 16 + 16 * next_below(&c->seed, 3);
-    const size_t q_stride = t->head_len + next_below(&c->seed, 40), value_stride = t->head_len + next_below(&c->seed, 9);
+    const size_t q_stride = t->head_len + next_below(&c->seed, 40),
+                 value_stride = t->head_len + next_below(&c->seed, 9);
     const size_t out_stride = t->head_len + next_below(&c->seed, 5);
     const float *q = floats(c, (t->n_queries - 1) * q_stride + t->head_len, t->queries);
     const float *v = floats(c, (t->n_keys - 1) * value_stride + t->head_len, t->values);
@@ -329,9 +195,18 @@ static void check_attend_case(check *c, const attend_case *t) {
     float *want = floats(c, n_out, KIND_ZERO), *got = bytes(c, n_out * sizeof *got);
     memcpy(got, want, n_out * sizeof *got);
     b2_attention a = {
-        .queries = q, .keys = k, .values = v, .out = want, .q_stride = q_stride, .key_stride = key_stride,
-        .value_stride = value_stride, .out_stride = out_stride, .n_queries = t->n_queries, .n_keys = t->n_keys,
-        .n_visible_first = t->n_visible_first, .head_len = t->head_len,
+        .queries = q,
+        .keys = k,
+        .values = v,
+        .out = want,
+        .q_stride = q_stride,
+        .key_stride = key_stride,
+        .value_stride = value_stride,
+        .out_stride = out_stride,
+        .n_queries = t->n_queries,
+        .n_keys = t->n_keys,
+        .n_visible_first = t->n_visible_first,
+        .head_len = t->head_len,
         .query_scale = t->n_visible_first < t->n_keys ? 0.1118034f : 1.0f,
         .score_scale = t->n_visible_first < t->n_keys ? 1.0f : 0.1066f,
         .scores = bytes(c, B2_ATTENTION_ROWS * key_stride * sizeof(float)),
@@ -353,7 +228,8 @@ static void check_attend(check *c) {
     };
     for (size_t i = 0; i < sizeof real / sizeof real[0]; i++) check_attend_case(c, &real[i]);
     for (int i = 0; i < 1500; i++) {
-        attend_case t = {.n_queries = 1 + next_below(&c->seed, 40), .n_keys = 1 + next_below(&c->seed, 120),
+        attend_case t = {.n_queries = 1 + next_below(&c->seed, 40),
+                         .n_keys = 1 + next_below(&c->seed, 120),
                          .head_len = 1 + next_below(&c->seed, 130)};
         t.n_visible_first = t.n_keys;
         if (i % 2) { /* causal */
@@ -367,15 +243,22 @@ static void check_attend(check *c) {
     }
 }
 
-/* -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     void (*run)(check *c);
 } checks[] = {
-    {"gemm_i8", check_gemm_i8},           {"quantise_row", check_quantise_row}, {"layernorm_row", check_layernorm_row},
-    {"finish_row", check_finish_row},     {"functions", check_functions},       {"reductions", check_reductions},
-    {"gather_row", check_gather_row},     {"gemm_f32", check_gemm_f32},         {"attend", check_attend},
+    {"gemm_i8", check_gemm_i8},
+    {"quantise_row", check_quantise_row},
+    {"layernorm_row", check_layernorm_row},
+    {"finish_row", check_finish_row},
+    {"functions", check_functions},
+    {"reductions", check_reductions},
+    {"fma", check_fma},
+    {"gather_row", check_gather_row},
+    {"gemm_f32", check_gemm_f32},
+    {"attend", check_attend},
 };
 enum { N_CHECKS = sizeof checks / sizeof checks[0] };
 
@@ -392,8 +275,8 @@ static int check_all(uint64_t seed) {
             check c = {.want = &scalar, .isa = &isa, .seed = seed + i};
             if (strcmp(names[s], "scalar") != 0) checks[i].run(&c);
             n_failed += c.n_failed > 0;
-            if (c.n_failed > 0) printf("# %zu of %zu cases differ; --seed %llu\n", c.n_failed, c.n_cases,
-                                       (unsigned long long)seed);
+            if (c.n_failed > 0)
+                printf("# %zu of %zu cases differ; --seed %llu\n", c.n_failed, c.n_cases, (unsigned long long)seed);
             printf("%s %zu - %s %s\n", c.n_failed == 0 ? "ok" : "not ok", ++line, names[s], checks[i].name);
             fflush(stdout);
         }

@@ -6,6 +6,8 @@
 #ifndef B2_TESTS_GUARDED_H
 #define B2_TESTS_GUARDED_H
 
+#include "tests/random.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,19 +51,6 @@ static inline bool guard_release(guard_pool *pool) {
 
 /* ---- numbers ------------------------------------------------------------------------------------------------- */
 
-/* splitmix64: the same numbers on every machine */
-static inline uint64_t next_bits(uint64_t *seed) {
-    uint64_t z = (*seed += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
-static inline size_t next_below(uint64_t *seed, size_t n) { return (size_t)(next_bits(seed) % n); }
-
-/* [-1, 1) */
-static inline float next_unit(uint64_t *seed) { return (float)((int64_t)next_bits(seed) >> 40) / 8388608.0f; }
-
 static inline float from_bits(uint32_t bits) {
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -70,23 +59,23 @@ static inline float from_bits(uint32_t bits) {
 
 /* What a row of floats may be made of. */
 typedef enum kind {
-    KIND_PLAIN,     /* [-1, 1) */
-    KIND_LOUD,      /* plain, every 37th a hundred times larger */
-    KIND_ZERO,      /* +0 and -0 */
-    KIND_SPARSE,    /* nine zeros in ten */
-    KIND_TIES,      /* multiples of 1/2: rounding decides */
-    KIND_EQUAL,     /* all the same magnitude */
-    KIND_DENORMAL,  /* below the smallest normal number */
-    KIND_TINY,      /* around 2^-100, where quantising gives up */
-    KIND_HUGE,      /* around 1e38: sums overflow */
-    KIND_ANY_SIZE,  /* any finite bit pattern */
-    KIND_INFINITE,  /* plain with a few infinities */
-    KIND_NAN,       /* plain with one NaN now and then */
+    KIND_PLAIN,    /* [-1, 1) */
+    KIND_LOUD,     /* plain, every 37th a hundred times larger */
+    KIND_ZERO,     /* +0 and -0 */
+    KIND_SPARSE,   /* nine zeros in ten */
+    KIND_TIES,     /* multiples of 1/2: rounding decides */
+    KIND_EQUAL,    /* all the same magnitude */
+    KIND_DENORMAL, /* below the smallest normal number */
+    KIND_TINY,     /* around 2^-100, where quantising gives up */
+    KIND_HUGE,     /* around 1e38: sums overflow */
+    KIND_ANY_SIZE, /* any finite bit pattern */
+    KIND_INFINITE, /* plain with a few infinities */
+    KIND_NAN,      /* plain with one NaN now and then */
     N_KINDS
 } kind;
 
-static const char *const kind_names[N_KINDS] = {"plain", "loud", "zero", "sparse", "ties", "equal", "denormal",
-                                                "tiny", "huge", "any size", "infinite", "nan"};
+static const char *const kind_names[N_KINDS] = {"plain",    "loud", "zero", "sparse",   "ties",     "equal",
+                                                "denormal", "tiny", "huge", "any size", "infinite", "nan"};
 
 static inline float next_of(kind k, size_t i, uint64_t *seed) {
     const float u = next_unit(seed);

@@ -1,10 +1,11 @@
-/* test_bytes.c: one definition, every machine. The int8 file of every golden checkpoint, and every bit of what it says, have
- * hashes that are committed (tests/golden/bytes.txt): whatever the CPU, the kernels, the threads and the batch.
+/* test_bytes.c: one definition, every machine. The int8 file of every golden checkpoint, and every bit of what it says,
+ * have hashes that are committed (tests/golden/bytes.txt): whatever the CPU, the kernels, the threads and the batch.
  *
  *   test_bytes --update    writes the hashes of this machine */
 #include "convert/convert.h"
 
 #include "blip2.h"
+#include "result.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -23,7 +24,8 @@ typedef struct checkpoint {
     int vision_planes; /* 0: the converter's choice */
 } checkpoint;
 
-static const checkpoint checkpoints[] = {{"odd", 1}, {"old", 0}, {"heads", 1}, {"long", 0}, {"deep", 1}, {"one", 1}, {"outlier", 0}};
+static const checkpoint checkpoints[] = {{"odd", 1},  {"old", 0}, {"heads", 1},  {"long", 0},
+                                         {"deep", 1}, {"one", 1}, {"outlier", 0}};
 enum { N_GOLDEN = sizeof checkpoints / sizeof checkpoints[0], N_ITEMS = 16, N_PICTURES = 3, N_NEW = 8 };
 #define HASHES "tests/golden/bytes.txt"
 
@@ -55,7 +57,7 @@ static uint64_t hash_answers(const blip2_model *model, blip2_image **images, con
     blip2_session_options options;
     blip2_session_options_default(&options);
     options.isa = isa;
-    options.n_threads = w.n_threads;
+    options.n_threads = (size_t)w.n_threads;
     options.max_images = options.max_requests = w.batch;
     options.max_prompt_tokens = 16;
     options.max_new_tokens = N_NEW;
@@ -68,17 +70,18 @@ static uint64_t hash_answers(const blip2_model *model, blip2_image **images, con
         const size_t n = N_ITEMS - first < w.batch ? N_ITEMS - first : w.batch;
         blip2_image *seen[N_ITEMS];
         blip2_request requests[N_ITEMS] = {{0}};
-        blip2_result results[N_ITEMS];
         for (size_t i = 0; i < n; i++) {
             seen[i] = images[(first + i) % N_PICTURES];
             requests[i].image = i;
             requests[i].prompt = (first + i) % 2 == 1 ? "Question: which city is this? Answer:" : NULL;
         }
-        if (blip2_session_see(session, seen, n, &err) != BLIP2_OK || blip2_session_say(session, requests, n, results, &err) != BLIP2_OK)
+        if (blip2_session_encode(session, seen, n, &err) != BLIP2_OK ||
+            blip2_session_generate(session, requests, n, NULL, &err) != BLIP2_OK)
             fail_msg("%s", err.message);
         for (size_t i = 0; i < n; i++) {
-            XXH3_64bits_update(state, results[i].tokens, results[i].n_tokens * sizeof *results[i].tokens);
-            XXH3_64bits_update(state, results[i].token_logprobs, results[i].n_tokens * sizeof *results[i].token_logprobs);
+            const blip2_result result = fixture_result(session, i);
+            XXH3_64bits_update(state, result.tokens, result.n_tokens * sizeof *result.tokens);
+            XXH3_64bits_update(state, result.token_logprobs, result.n_tokens * sizeof *result.token_logprobs);
         }
     }
     const uint64_t hash = XXH3_64bits_digest(state);
@@ -100,7 +103,8 @@ static blip2_model *convert_and_open(const checkpoint *c, char *path) {
     options.vision_planes = c->vision_planes;
     blip2_error err;
     blip2_model *model = NULL;
-    if (b2_convert(&options, &err) != BLIP2_OK || blip2_model_open(path, &model, &err) != BLIP2_OK) fail_msg("%s: %s", name, err.message);
+    if (b2_convert(&options, &err) != BLIP2_OK || blip2_model_open(path, &model, &err) != BLIP2_OK)
+        fail_msg("%s: %s", name, err.message);
     return model;
 }
 
@@ -115,7 +119,8 @@ static void load_pictures(const char *name, const blip2_model *model, blip2_imag
 
 static void expect(const char *name, const char *isa, way w, uint64_t got, uint64_t want) {
     if (got != want)
-        fail_msg("%s: kernels %s, %d threads, batch %zu: answers %016" PRIx64 ", expected %016" PRIx64, name, isa, w.n_threads, w.batch, got, want);
+        fail_msg("%s: kernels %s, %d threads, batch %zu: answers %016" PRIx64 ", expected %016" PRIx64, name, isa,
+                 w.n_threads, w.batch, got, want);
 }
 
 static void check_every_way(const char *name, const blip2_model *model, blip2_image **images, uint64_t want) {
@@ -148,7 +153,8 @@ static void test_one_definition_every_machine(void **state) {
         load_pictures(checkpoints[i].name, model, images);
         uint64_t want_file = hash_file(path), want = hash_answers(model, images, "scalar", (way){1, 1});
         if (update != NULL) fprintf(update, "%s %016" PRIx64 " %016" PRIx64 "\n", checkpoints[i].name, want_file, want);
-        else if (!find_hashes(checkpoints[i].name, &want_file, &want)) fail_msg("%s: no hash in " HASHES, checkpoints[i].name);
+        else if (!find_hashes(checkpoints[i].name, &want_file, &want))
+            fail_msg("%s: no hash in " HASHES, checkpoints[i].name);
         if (hash_file(path) != want_file) fail_msg("%s: the converted file has another hash", checkpoints[i].name);
         check_every_way(checkpoints[i].name, model, images, want);
         for (size_t k = 0; k < N_PICTURES; k++) blip2_image_free(&images[k]);
@@ -160,6 +166,7 @@ static void test_one_definition_every_machine(void **state) {
 
 int main(int argc, char **argv) {
     const bool update = argc > 1 && strcmp(argv[1], "--update") == 0;
-    const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(test_one_definition_every_machine, update ? argv[1] : NULL)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(test_one_definition_every_machine, update ? argv[1] : NULL)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

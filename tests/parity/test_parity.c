@@ -1,17 +1,19 @@
 /* test_parity.c: every golden checkpoint (tests/golden/models, made by tests/tools/make_golden.py), converted and run
  * beside transformers' recorded outputs, stage by stage and id by id.
  *
- * f32 file: each stage within 1e-4 (||a-b|| / ||b||, and max|a-b| / max|b| within ten times that), greedy ids identical on
- * every row that is no near tie. f16 file: the same against transformers with weights rounded to f16. i8: agreement and
- * first-token log-probability error are measured; `test_parity --report` prints them. */
+ * f32 file: each stage within 1e-4 (||a-b|| / ||b||, and max|a-b| / max|b| within ten times that), greedy ids identical
+ * on every row that is no near tie. f16 file: the same against transformers with weights rounded to f16. i8: agreement
+ * and first-token log-probability error are measured; `test_parity --report` prints them. */
 #include "convert/convert.h"
-#include "generate/greedy.h"
 #include "image/image.h"
+#include "kernels/cpu/cpu_home.h"
+#include "model/lm.h"
 #include "model/qformer.h"
 #include "model/vision.h"
 #include "quant/tensors.h"
 
 #include "blip2.h"
+#include "result.h"
 #include "blip2_model.h"
 
 #include <jansson.h>
@@ -84,7 +86,7 @@ static blip2_model *convert_and_open(const char *name, b2_dtype type, char *path
     return model;
 }
 
-/* ---- stages -------------------------------------------------------------------------------------------------------- */
+/* ---- stages ---------------------------------------------------------------------------------------------------- */
 
 static json_t *find_stage(const golden *g, const char *list, const char *stage) {
     size_t i;
@@ -164,33 +166,34 @@ static size_t prompt_ids(const golden *g, bool with_prompt, int32_t *ids, size_t
     return 0;
 }
 
-static void check_text_stages(const golden *g, const char *list, const b2_weights *w, b2_ops *ops, b2_workspace *ws) {
+static void check_text_stages(const golden *g, const char *list, const b2_weights *w, b2_workspace *ws) {
     int32_t ids[64];
     char stage[64];
     b2_weights part = *w;
-    for (uint32_t i = 0; i < w->h.text_blocks; i++) {
-        part.h.text_blocks = i + 1;
+    for (uint32_t i = 0; i < w->h.opt.blocks; i++) {
+        part.h.opt.blocks = i + 1;
         b2_sequence s = {.soft_tokens = ws->soft_tokens, .prompt = ids, .n_prompt = prompt_ids(g, true, ids, 64)};
-        b2_opt_prefill(&part, ops, ws, &s, 1);
+        b2_lm_prefill(&part, ws, &s, 1);
         snprintf(stage, sizeof stage, "text.layer.%u", i);
         check_stage(g, list, stage, ws->text.x);
     }
     for (int with_prompt = 0; with_prompt < 2; with_prompt++) {
-        b2_sequence s = {.soft_tokens = ws->soft_tokens, .prompt = ids, .n_prompt = prompt_ids(g, with_prompt, ids, 64)};
-        b2_opt_prefill(w, ops, ws, &s, 1);
+        b2_sequence s = {
+            .soft_tokens = ws->soft_tokens, .prompt = ids, .n_prompt = prompt_ids(g, with_prompt, ids, 64)};
+        b2_lm_prefill(w, ws, &s, 1);
         check_stage(g, list, with_prompt ? "logits.prompt" : "logits.caption", ws->logits);
     }
 }
 
 static void check_stages(const golden *g, const char *list, const blip2_model *model) {
     const b2_weights *w = &model->weights;
-    const b2_capacity capacity = {.n_images = 1, .n_sequences = 1, .n_prompt_tokens = N_PROMPT, .n_new_tokens = 1};
-    b2_ops ops = {0};
+    const b2_capacity capacity = {
+        .n_images = 1, .n_requests = 1, .n_sequences = 1, .n_prompt_tokens = N_PROMPT, .n_new_tokens = 1};
+    b2_ops *ops;
     b2_workspace ws;
     blip2_error err;
-    assert_int_equal(b2_isa_select(NULL, &ops.isa, &err), BLIP2_OK);
-    ops.team = b2_team_create(2);
-    if (b2_workspace_create(w, &capacity, &ops, &ws, &err) != BLIP2_OK) fail_msg("%s", err.message);
+    assert_int_equal(b2_cpu_home_create(NULL, 2, &ops, &err), BLIP2_OK);
+    if (b2_workspace_create(w, &capacity, B2_HOME_CPU, ops, &ws, &err) != BLIP2_OK) fail_msg("%s", err.message);
     char stage[64];
     for (size_t i = json_array_size(json_object_get(g->index, "pictures")); i-- > 0;) { /* ends with picture 0 */
         blip2_image *image = load_picture(g, model, picture_name(g, i));
@@ -198,19 +201,20 @@ static void check_stages(const golden *g, const char *list, const blip2_model *m
         snprintf(stage, sizeof stage, "pixel_values.%zu", i);
         json_t *item = find_stage(g, list, stage); /* bit for bit */
         if (item != NULL) {
-            const size_t n = 3 * (size_t)w->h.image_size * w->h.image_size;
-            assert_memory_equal(pixels, g->values + json_integer_value(json_object_get(item, "offset")), n * sizeof *pixels);
+            const size_t n = 3 * (size_t)w->h.image.size * w->h.image.size;
+            assert_memory_equal(pixels, g->values + json_integer_value(json_object_get(item, "offset")),
+                                n * sizeof *pixels);
         }
         b2_weights part = *w;
-        for (uint32_t n_blocks = 0; i == 0 && n_blocks < w->h.vision_blocks; n_blocks++) {
-            part.h.vision_blocks = n_blocks;
-            b2_vision_run(&part, &ops, &ws.vision, &pixels, 1);
+        for (uint32_t n_blocks = 0; i == 0 && n_blocks < w->h.vision.blocks; n_blocks++) {
+            part.h.vision.blocks = n_blocks;
+            b2_vision_run(&part, &ws, &pixels, 1);
             if (n_blocks == 0) snprintf(stage, sizeof stage, "vision.embeddings");
             else snprintf(stage, sizeof stage, "vision.block.%u", n_blocks - 1);
-            check_normalised_stage(g, list, stage, &w->v_post_ln, ws.vision.x);
+            check_normalised_stage(g, list, stage, &w->vision.post_ln, ws.vision.x);
         }
-        b2_vision_run(w, &ops, &ws.vision, &pixels, 1);
-        b2_qformer_run(w, &ops, &ws.qformer, ws.vision.x, 1, ws.soft_tokens);
+        b2_vision_run(w, &ws, &pixels, 1);
+        b2_qformer_run(w, &ws, 0, 1);
         if (i == 0) {
             check_stage(g, list, "vision.output", ws.vision.x);
             check_stage(g, list, "qformer.output", ws.qformer.x);
@@ -218,12 +222,12 @@ static void check_stages(const golden *g, const char *list, const blip2_model *m
         }
         blip2_image_free(&image);
     }
-    check_text_stages(g, list, w, &ops, &ws);
+    check_text_stages(g, list, w, &ws);
     b2_workspace_free(&ws);
-    b2_team_free(ops.team);
+    b2_ops_free(ops);
 }
 
-/* ---- rows ----------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------------------------ */
 
 typedef struct agreement {
     size_t n_rows, n_equal, n_near_ties, n_positions, n_same_positions;
@@ -246,16 +250,17 @@ static agreement run_rows(const golden *g, const char *list, const blip2_model *
     json_array_foreach(json_object_get(g->index, list), i, row) {
         blip2_image *image = load_picture(g, model, json_string_value(json_object_get(row, "picture")));
         const blip2_request request = {.image = 0, .prompt = json_string_value(json_object_get(row, "prompt"))};
-        blip2_result result;
-        assert_int_equal(blip2_session_see(session, &image, 1, &err), BLIP2_OK);
-        if (blip2_session_say(session, &request, 1, &result, &err) != BLIP2_OK) fail_msg("%s", err.message);
+        assert_int_equal(blip2_session_encode(session, &image, 1, &err), BLIP2_OK);
+        if (blip2_session_generate(session, &request, 1, NULL, &err) != BLIP2_OK) fail_msg("%s", err.message);
+        const blip2_result result = fixture_result(session, 0);
         json_t *tokens = json_object_get(row, "tokens"), *logprobs = json_object_get(row, "token_logprobs");
         const size_t n = json_array_size(tokens);
         size_t n_same = 0;
         while (n_same < n && n_same < result.n_tokens &&
                result.tokens[n_same] == (int32_t)json_integer_value(json_array_get(tokens, n_same)))
             n_same++;
-        const bool equal = n_same == n && result.n_tokens == n, near_tie = json_is_true(json_object_get(row, "near_tie"));
+        const bool equal = n_same == n && result.n_tokens == n,
+                   near_tie = json_is_true(json_object_get(row, "near_tie"));
         if (must_be_equal && !equal && !near_tie)
             fail_msg("%s, row %zu of %s: ids differ at position %zu of %zu", g->name, i, list, n_same, n);
         for (size_t t = 0; must_be_equal && t < n_same; t++)
@@ -308,7 +313,9 @@ static void test_f16_file_is_transformers_with_rounded_weights(void **state) {
 /* int8 rounds: what is bound here is that nothing is broken, not how good it is (tests/parity/ACCURACY.md is). */
 static void test_i8_file_stays_close(void **state) {
     const bool report = *state != NULL;
-    if (report) printf("%-10s %-12s %-18s %s\n", "golden", "rows equal", "same ids in a row", "first-token |dlogprob| mean, max");
+    if (report)
+        printf("%-10s %-12s %-18s %s\n", "golden", "rows equal", "same ids in a row",
+               "first-token |dlogprob| mean, max");
     for (size_t i = 0; i < N_GOLDEN; i++) {
         golden g;
         if (!golden_open(names[i], &g)) continue;
@@ -317,8 +324,8 @@ static void test_i8_file_stays_close(void **state) {
         const agreement a = run_rows(&g, "rows", model, false);
         const double mean = a.first_error_sum / (double)a.n_rows;
         if (report)
-            printf("%-10s %zu/%zu          %3zu/%-3zu            %.4f, %.4f\n", names[i], a.n_equal, a.n_rows, a.n_same_positions,
-                   a.n_positions, mean, a.first_error_max);
+            printf("%-10s %zu/%zu          %3zu/%-3zu            %.4f, %.4f\n", names[i], a.n_equal, a.n_rows,
+                   a.n_same_positions, a.n_positions, mean, a.first_error_max);
         if (mean > 0.25) fail_msg("%s: mean first-token log-probability error %.3f", names[i], mean);
         blip2_model_close(&model);
         unlink(path);

@@ -1,10 +1,8 @@
-/* test_cli.c: the parts of the command line that need no model: options, CSV cells, records. The program as a whole is
- * tested case by case in tests/cli. */
+/* test_cli.c: the options of the command line. The program as a whole is tested case by case in tests/cli. */
+#include "blip2.h"
 #include "cli/args.h"
-#include "cli/csv.h"
-#include "cli/inputs.h"
-#include "cli/json.h"
-#include "cli/record.h"
+#include "cli/bench_count.h"
+#include "fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,160 +12,164 @@
 
 #include <cmocka.h>
 
-/* ---- options ------------------------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------------------------- */
 
-enum { OPT_OUTPUT = 1, OPT_VERBOSE, OPT_NUL };
-static const b2_option options[] = {{OPT_OUTPUT, 'o', "output", "FILE", ""}, {OPT_VERBOSE, 'v', "verbose", NULL, ""},
-                                    {OPT_NUL, '0', "null", NULL, ""}, {0, 0, NULL, NULL, NULL}};
+typedef struct target {
+    const char *output, *called;
+    bool is_verbose, is_nul, keeps_exif;
+    size_t batch;
+    int n_threads, mode;
+    double temperature;
+} target;
 
-/* The ids and values of a command line, as "1=x 2 0=y". */
-static const char *parse(int argc, const char *const *argv, char *out, size_t capacity) {
-    b2_args args = {.options = options, .argc = argc, .argv = (char **)(uintptr_t)argv};
-    const char *value = NULL;
-    out[0] = '\0';
-    for (int id; (id = b2_args_next(&args, &value)) != B2_ARG_END;) {
-        const size_t n = strlen(out);
-        if (id == B2_ARG_ERROR) {
-            snprintf(out + n, capacity - n, "error: %s", args.error);
-            break;
-        }
-        snprintf(out + n, capacity - n, value != NULL ? "%d=%s " : "%d ", id, value != NULL ? value : "");
-    }
-    return out;
+static bool take_call(void *context, const char *value, char *error) {
+    ((target *)context)->called = value;
+    return strcmp(value, "bad") != 0 || b2_arg_refuse(error, "something good", value);
+}
+
+static const char *const modes[] = {"word", "substring", "regex", NULL};
+#define AT(member) .offset = offsetof(target, member)
+static const b2_option options[] = {{'o', "output", "FILE", "", B2_ARG_TEXT, AT(output)},
+                                    {'v', "verbose", NULL, "", B2_ARG_SET, AT(is_verbose)},
+                                    {'0', "null", NULL, "", B2_ARG_SET, AT(is_nul)},
+                                    {0, "no-exif", NULL, "", B2_ARG_CLEAR, AT(keeps_exif)},
+                                    {0, "batch", "N", "", B2_ARG_SIZE, AT(batch), .low = 1, .high = 256},
+                                    {'t', "threads", "N", "", B2_ARG_INT, AT(n_threads), .low = -1, .high = 64},
+                                    {0, "temperature", "T", "", B2_ARG_REAL, AT(temperature), .low = 0, .high = 2.5},
+                                    {0, "mode", "MODE", "", B2_ARG_CHOICE, AT(mode), .choices = modes},
+                                    {0, "call", "X", "", B2_ARG_CALL, .call = take_call},
+                                    B2_OPTION_HELP,
+                                    {.name = NULL}};
+
+static const b2_syntax syntax = {"", options, 3, "three at a time"};
+
+enum { MAX_ARGUMENTS = 12 };
+
+/* Parses "command argument argument ...", given with NULL at the end, into t; the error or "". */
+static b2_parsed parse(target *t, b2_args *args, char *error, const char *const *arguments) {
+    static char *argv[MAX_ARGUMENTS];
+    int argc = 1;
+    for (; arguments[argc - 1] != NULL; argc++) argv[argc] = (char *)(uintptr_t)arguments[argc - 1];
+    *t = (target){.keeps_exif = true};
+    error[0] = '\0';
+    return b2_args_parse(&syntax, argc, argv, t, args, error);
+}
+
+static void expect_refusal(const char *argument, const char *want) {
+    target t;
+    b2_args args;
+    char error[B2_ARG_ERROR_BYTES];
+    assert_int_equal(parse(&t, &args, error, (const char *const[]){argument, NULL}), B2_PARSED_ERROR);
+    assert_string_equal(error, want);
 }
 
 static void test_spellings_of_options(void **state) {
     (void)state;
-    char out[300];
-    const char *const spellings[] = {"-o", "a", "-ob", "--output=c", "--output", "d", "-v0oe", "x", "-", "--", "-v"};
-    assert_string_equal(parse(11, spellings, out, sizeof out), "1=a 1=b 1=c 1=d 2 3 1=e 0=x 0=- 0=-v ");
-    const char *const empty_value[] = {"--output="};
-    assert_string_equal(parse(1, empty_value, out, sizeof out), "1= ");
-    const char *const unknown[] = {"--outputs"}, *const flag_value[] = {"--verbose=1"}, *const missing[] = {"-o"}, *const letter[] = {"-vx"};
-    assert_non_null(strstr(parse(1, unknown, out, sizeof out), "unknown option --outputs"));
-    assert_non_null(strstr(parse(1, flag_value, out, sizeof out), "--verbose takes no value"));
-    assert_non_null(strstr(parse(1, missing, out, sizeof out), "--output needs a value (FILE)"));
-    assert_non_null(strstr(parse(1, letter, out, sizeof out), "unknown option -x"));
+    target t;
+    b2_args args;
+    char error[B2_ARG_ERROR_BYTES];
+    static const char *const spellings[][6] = {
+        {"-o", "a", "x"}, {"-oa", "x"}, {"--output=a", "x"}, {"x", "--output", "a"}, {"-v0oa", "x"}};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(parse(&t, &args, error, spellings[i]), B2_PARSED);
+        assert_string_equal(t.output, "a");
+        assert_true(t.is_verbose == (i == 4) && t.is_nul == (i == 4));
+        assert_int_equal(args.n_positionals, 1);
+        assert_string_equal(args.positionals[0], "x");
+    }
+    const char *const dashes[] = {"a", "-", "--", "-v", NULL}, *const empty[] = {"--output=", NULL};
+    assert_int_equal(parse(&t, &args, error, dashes), B2_PARSED);
+    assert_true(args.n_positionals == 3 && !t.is_verbose);
+    assert_string_equal(args.positionals[1], "-");
+    assert_string_equal(args.positionals[2], "-v");
+    assert_int_equal(parse(&t, &args, error, empty), B2_PARSED);
+    assert_string_equal(t.output, "");
+    const char *const help[] = {"-vh", "--nonsense", NULL};
+    assert_int_equal(parse(&t, &args, error, help), B2_PARSED_HELP);
 }
 
-static void test_numbers_have_bounds(void **state) {
+static void test_every_type_of_option(void **state) {
     (void)state;
-    b2_args args = {.options = options};
-    long n;
-    assert_true(b2_args_number(&args, "batch", "8", 1, 256, &n) && n == 8);
-    static const char *const wrong[] = {"0", "257", "", "x", "8x", "1e3", "99999999999999999999", "-1"};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) assert_false(b2_args_number(&args, "batch", wrong[i], 1, 256, &n));
+    target t;
+    b2_args args;
+    char error[B2_ARG_ERROR_BYTES];
+    const char *const all[] = {"--no-exif",        "--batch", "256", "-t-1", "--temperature=0.25",
+                               "--mode=substring", "--call",  "x",   NULL};
+    assert_int_equal(parse(&t, &args, error, all), B2_PARSED);
+    assert_true(!t.keeps_exif && t.batch == 256 && t.n_threads == -1 && t.temperature == 0.25 && t.mode == 1);
+    assert_string_equal(t.called, "x");
 }
 
-/* ---- CSV -------------------------------------------------------------------------------------------------------------------- */
+static void test_what_options_refuse(void **state) {
+    (void)state;
+    expect_refusal("--outputs", "unknown option --outputs");
+    expect_refusal("--outputs=x", "unknown option --outputs");
+    expect_refusal("-vx", "unknown option -x");
+    expect_refusal("--verbose=1", "--verbose takes no value");
+    expect_refusal("--help=1", "--help takes no value");
+    expect_refusal("-o", "--output needs a value (FILE)");
+    expect_refusal("--batch", "--batch needs a value (N)");
+    static const char *const wrong[] = {"0", "257", "", "x", "8x", "1e3", "99999999999999999999", "-1", "1.5"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char argument[64], want[128];
+        snprintf(argument, sizeof argument, "--batch=%s", wrong[i]);
+        snprintf(want, sizeof want, "--batch: expected a number from 1 to 256, got '%s'", wrong[i]);
+        expect_refusal(argument, want);
+    }
+    expect_refusal("-t-2", "--threads: expected a number from -1 to 64, got '-2'");
+    expect_refusal("--temperature=2.6", "--temperature: expected a number from 0 to 2.5, got '2.6'");
+    expect_refusal("--temperature=nan", "--temperature: expected a number from 0 to 2.5, got 'nan'");
+    expect_refusal("--mode=words", "--mode: expected word, substring or regex, got 'words'");
+    expect_refusal("--call=bad", "--call: expected something good, got 'bad'");
+    target t;
+    b2_args args;
+    char error[B2_ARG_ERROR_BYTES];
+    const char *const many[] = {"a", "b", "c", "d", NULL};
+    assert_int_equal(parse(&t, &args, error, many), B2_PARSED_ERROR);
+    assert_string_equal(error, "unexpected argument 'd': three at a time");
+}
 
-static void load(const char *text, b2_csv *csv) {
+/* A decode step reads the blocks and the one matrix that gives the logits; of an embedding beside an LM head of its own
+ * it reads a row. The head multiplies one row of a prefill. */
+static void check_count(bool with_head) {
+    const char *path = "test_cli.gguf";
+    const b2_hparams h = fixture_hparams();
+    assert_true(fixture_write_model(path, &h, B2_DTYPE_I8, with_head));
+    blip2_model *model;
     blip2_error err;
-    if (b2_csv_parse(strdup(text), strlen(text), "test", csv, &err) != BLIP2_OK) fail_msg("%s", err.message);
+    assert_int_equal(blip2_model_open(path, &model, &err), BLIP2_OK);
+    b2_bench_work stages[B2_N_STAGES];
+    b2_bench_count(model, 3, stages);
+    double step_bytes = 0, step_ops = 0, head_ops = 0;
+    blip2_tensor_info t = {.struct_bytes = sizeof t};
+    for (uint32_t i = 0; blip2_model_tensor(model, i, &t); i++) {
+        const bool is_head = strncmp(t.name, with_head ? "output." : "token_embd.", with_head ? 7 : 11) == 0;
+        if (!is_head && strncmp(t.name, "blk.", 4) != 0 && strncmp(t.name, "output_norm", 11) != 0) continue;
+        double ops = 2.0 * 3 * t.activation_planes;
+        for (uint32_t d = 0; d < t.n_dims; d++) ops *= (double)t.shape[d];
+        step_bytes += (double)t.size_bytes;
+        step_ops += ops;
+        head_ops += is_head ? ops : 0;
+    }
+    assert_true(head_ops > 0);
+    assert_true(stages[B2_STAGE_DECODE].bytes == step_bytes && stages[B2_STAGE_DECODE].ops == step_ops);
+    assert_true(stages[B2_STAGE_PREFILL].ops == head_ops + (step_ops - head_ops) * (h.qformer.n_queries + 1));
+    blip2_model_close(&model);
+    remove(path);
 }
 
-static void expect_cell(const b2_csv *csv, size_t row, size_t column, const char *raw, const char *value) {
-    const b2_text cell = b2_csv_cell(csv, row, column);
-    assert_int_equal(cell.len, strlen(raw));
-    assert_memory_equal(cell.data, raw, cell.len);
-    char *got = b2_csv_value(cell);
-    assert_string_equal(got, value);
-    free(got);
-}
-
-static void test_cells_as_written_and_as_meant(void **state) {
+static void test_bench_counts_the_head_once(void **state) {
     (void)state;
-    b2_csv csv;
-    load("\xEF\xBB\xBFid,\"a, b\",\r\n1,\"say \"\"hi\"\"\n\", x \r\n\r\n2\r\r\n3,['a', 'b'],", &csv);
-    assert_true(csv.had_bom);
-    assert_int_equal(csv.n_rows, 4);
-    assert_int_equal(csv.n_blank, 1);
-    expect_cell(&csv, 0, 1, "\"a, b\"", "a, b");
-    expect_cell(&csv, 0, 2, "", "");
-    expect_cell(&csv, 1, 1, "\"say \"\"hi\"\"\n\"", "say \"hi\"\n");
-    expect_cell(&csv, 1, 2, " x ", " x ");
-    expect_cell(&csv, 2, 0, "2", "2");
-    expect_cell(&csv, 2, 5, "", "");
-    expect_cell(&csv, 3, 1, "['a'", "['a'");
-    size_t column;
-    assert_int_equal(b2_csv_find_column(&csv, "a, b", &column, NULL), BLIP2_OK);
-    assert_int_equal(column, 1);
-    assert_int_equal(b2_csv_find_column(&csv, "1", &column, NULL), BLIP2_OK);
-    assert_int_equal(column, 0);
-    blip2_error err;
-    assert_int_equal(b2_csv_find_column(&csv, "4", &column, &err), BLIP2_ARGUMENT);
-    assert_int_equal(b2_csv_find_column(&csv, "0", &column, &err), BLIP2_ARGUMENT);
-    assert_non_null(strstr(err.message, "\"a, b\""));
-    b2_csv_free(&csv);
-}
-
-static void test_files_that_are_no_csv(void **state) {
-    (void)state;
-    b2_csv csv;
-    assert_int_equal(b2_csv_parse(strdup(""), 0, "t", &csv, NULL), BLIP2_FORMAT);
-    assert_int_equal(b2_csv_parse(strdup("\n\n"), 2, "t", &csv, NULL), BLIP2_FORMAT);
-    assert_int_equal(b2_csv_parse(strdup("a,\"b"), 4, "t", &csv, NULL), BLIP2_FORMAT);
-    assert_int_equal(b2_csv_parse(memcpy(malloc(4), "a\0b\n", 4), 4, "t", &csv, NULL), BLIP2_FORMAT);
-}
-
-/* ---- records ------------------------------------------------------------------------------------------------------------------ */
-
-static void expect_record(const b2_style *style, const b2_record *record, const char *want) {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    assert_true(b2_record_write(style, record, out));
-    fclose(out);
-    assert_string_equal(text, want);
-    free(text);
-}
-
-static void test_records(void **state) {
-    (void)state;
-    char text[] = "a \"red\"\tring,\x01 \xC3\xA9\xFF", plain[] = "red", path_a[] = "a\\b.png", path_xy[] = "x,y", path_z[] = "z",
-         error[] = "z: cannot, be \"opened\"";
-    const b2_ask asks[2] = {{0}, {.question = "why?"}};
-    b2_answer answers[2] = {{.text = text, .outcome = BLIP2_OUTCOME_OK}, {.text = plain, .outcome = BLIP2_OUTCOME_TRUNCATED}};
-    const b2_record one = {.index = 3, .path = path_a, .answers = answers, .n_answers = 1, .rotated = true};
-    const b2_record two = {.index = 4, .path = path_xy, .answers = answers, .n_answers = 2};
-    const b2_record failed = {.index = 5, .path = path_z, .answers = answers, .n_answers = 2, .error = error};
-    const b2_record skipped = {.index = 6, .path = path_z, .is_skipped = true};
-    b2_style jsonl = {.format = B2_FORMAT_JSONL, .asks = asks, .n_asks = 1}, csv = {.format = B2_FORMAT_CSV, .asks = asks, .n_asks = 2},
-             tsv = {.format = B2_FORMAT_TSV, .asks = asks, .n_asks = 1}, only = {.format = B2_FORMAT_TEXT, .only_text = true, .asks = asks, .n_asks = 1};
-    expect_record(&jsonl, &one, "{\"v\":1,\"index\":3,\"path\":\"a\\\\b.png\",\"caption\":\"a \\\"red\\\"\\tring,\\u0001 \xC3\xA9\\ufffd\",\"status\":\"ok\",\"rotated\":true}\n");
-    expect_record(&jsonl, &failed, "{\"v\":1,\"index\":5,\"path\":\"z\",\"status\":\"error\",\"error\":\"z: cannot, be \\\"opened\\\"\"}\n");
-    expect_record(&jsonl, &skipped, "{\"v\":1,\"index\":6,\"path\":\"z\",\"status\":\"skipped\"}\n");
-    expect_record(&csv, &two, "\"x,y\",\"a \"\"red\"\"\tring,\x01 \xC3\xA9\xFF\",red,truncated,\n");
-    expect_record(&csv, &failed, "z,,,error,\"z: cannot, be \"\"opened\"\"\"\n");
-    expect_record(&tsv, &one, "a\\\\b.png\ta \"red\"\\tring,\x01 \xC3\xA9\xFF\n");
-    expect_record(&tsv, &failed, "z\t\n");
-    expect_record(&only, &failed, "");
-    assert_string_equal(b2_record_status(&two), "truncated");
-}
-
-static void test_a_full_disk_is_noticed(void **state) {
-    (void)state;
-    FILE *full = fopen("/dev/full", "w");
-    if (full == NULL) skip();
-    char x[] = "x";
-    const b2_record record = {.path = x, .error = x};
-    const b2_style style = {.format = B2_FORMAT_JSONL};
-    assert_false(b2_record_write(&style, &record, full));
-    fclose(full);
-}
-
-static void test_utf8(void **state) {
-    (void)state;
-    assert_true(b2_is_utf8("a\xC3\xA9\xE7\x8C\xAB\xF0\x9F\x98\x80"));
-    static const char *const wrong[] = {"\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\x80", "\xE7\x8C", "\xC3"};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) assert_false(b2_is_utf8(wrong[i]));
+    check_count(false);
+    check_count(true);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spellings_of_options), cmocka_unit_test(test_numbers_have_bounds),
-        cmocka_unit_test(test_cells_as_written_and_as_meant), cmocka_unit_test(test_files_that_are_no_csv),
-        cmocka_unit_test(test_records), cmocka_unit_test(test_a_full_disk_is_noticed), cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_bench_counts_the_head_once),
+        cmocka_unit_test(test_spellings_of_options),
+        cmocka_unit_test(test_every_type_of_option),
+        cmocka_unit_test(test_what_options_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* test_no_allocation.c: after blip2_session_create nothing allocates. Linked with --wrap: every allocation of ours comes
- * through here; and with memory withheld one allocation at a time, everything fails with a sentence, not with a crash. */
+/* test_no_allocation.c: after blip2_session_create nothing allocates. Linked with --wrap: every allocation of ours
+ * comes through here; and with memory withheld one allocation at a time, everything fails with a sentence, not with a
+ * crash. */
 #include "fixture.h"
 
 #include "blip2.h"
@@ -18,7 +19,8 @@ void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
 int __wrap_posix_memalign(void **p, size_t alignment, size_t n);
 
-/* This program's own state, not the library's; volatile, for the compiler believes that calloc reads no variable of ours. */
+/* This program's own state, not the library's; volatile, for the compiler believes that calloc reads no variable of
+ * ours. */
 static volatile long n_allocations, fail_at = -1;
 
 static bool is_withheld(void) { return n_allocations++ == fail_at; }
@@ -35,8 +37,15 @@ static blip2_status caption(blip2_error *err) {
     blip2_model *model = NULL;
     blip2_session *session = NULL;
     blip2_image *image = NULL;
-    blip2_result result;
     const blip2_request request = {.image = 0, .question = "what is this?"};
+    blip2_decoding decoding;
+    blip2_decoding_default(&decoding);
+    decoding.repetition_penalty = 1.2;
+    decoding.no_repeat_ngram_size = 2;
+    decoding.suppress_tokens = "[5,6]";
+    blip2_session_options options;
+    blip2_session_options_default(&options);
+    options.max_results = 3;
     size_t n_bytes;
     const long keep = fail_at;
     fail_at = -1;
@@ -45,11 +54,18 @@ static blip2_status caption(blip2_error *err) {
     n_allocations = 0;
     blip2_status status = blip2_model_open(path, &model, err);
     if (status == BLIP2_OK) status = blip2_image_load_memory(model, bytes, n_bytes, "picture", NULL, &image, err);
-    if (status == BLIP2_OK) status = blip2_session_create(model, NULL, &session, err);
+    if (status == BLIP2_OK) status = blip2_session_create(model, &options, &session, err);
     const long before = n_allocations;
-    for (int round = 0; round < 2 && status == BLIP2_OK; round++) {
-        status = blip2_session_see(session, &image, 1, err);
-        if (status == BLIP2_OK) status = blip2_session_say(session, &request, 1, &result, err);
+    decoding.num_return_sequences = 3;
+    for (int round = 0; round < 5 && status == BLIP2_OK; round++) {
+        decoding.do_sample = round % 2 == 1; /* samples, beams, beams that are drawn, beams of LAVIS */
+        decoding.num_beams = round > 1 ? 3 : 1;
+        decoding.top_p = 0.9;
+        decoding.typical_p = 0.9;
+        decoding.beam_search = round == 4 ? "lavis" : NULL;
+        status = blip2_session_encode(session, &image, 1, err);
+        if (status == BLIP2_OK)
+            status = blip2_session_generate(session, &request, 1, round > 0 ? &decoding : NULL, err);
     }
     if (fail_at < 0) assert_int_equal(n_allocations, before);
     blip2_session_free(&session);

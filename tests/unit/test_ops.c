@@ -1,7 +1,11 @@
-/* test_ops.c: each verb against a plain formulation in double, and the promise that threads and batch change nothing. */
+/* test_ops.c: each verb against a plain formulation in double, and the promise that threads and batch change
+ * nothing. */
 #include "kernels/ops.h"
+
+#include "kernels/cpu/cpu_home.h"
 #include "quant/half.h"
 #include "quant/panel.h"
+#include "tests/random.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -11,40 +15,35 @@
 
 #include <cmocka.h>
 
-/* splitmix64: numbers in [-1, 1), the same on every machine */
-static float next_random(uint64_t *seed) {
-    uint64_t z = (*seed += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return (float)((int64_t)(z ^ (z >> 31)) >> 40) / 8388608.0f;
-}
-
 static float *random_floats(size_t n, uint64_t seed) {
     float *x = malloc(n * sizeof *x);
     assert_non_null(x);
-    for (size_t i = 0; i < n; i++) x[i] = next_random(&seed);
+    for (size_t i = 0; i < n; i++) x[i] = next_unit(&seed);
     return x;
 }
 
 typedef struct bench {
-    b2_ops ops;
+    b2_ops *ops;
     b2_arena arena;
 } bench;
 
 static void open_bench(bench *b, const char *isa, int n_threads) {
-    const b2_ops_limits limits = {.max_linear_values = 1 << 20, .max_linear_rows = 1024, .max_tail_values = 1 << 20,
-                                  .max_strip_values = 1 << 16, .max_keys = 512, .max_head_len = 96};
+    const b2_ops_limits limits = {.max_linear_values = 1 << 20,
+                                  .max_items = 4,
+                                  .max_inputs = 1024,
+                                  .has_f16 = true,
+                                  .max_keys = 512,
+                                  .max_head_len = 96};
     *b = (bench){0};
-    assert_int_equal(b2_isa_select(isa, &b->ops.isa, NULL), BLIP2_OK);
-    b->ops.team = b2_team_create(n_threads);
-    b2_ops_plan(&b->ops, &limits, &b->arena);
-    assert_int_equal(b2_arena_reserve(&b->arena, NULL), BLIP2_OK);
-    b2_ops_plan(&b->ops, &limits, &b->arena);
+    assert_int_equal(b2_cpu_home_create(isa, n_threads, &b->ops, NULL), BLIP2_OK);
+    b2_ops_plan(b->ops, &limits, &b->arena);
+    assert_int_equal(b2_ops_reserve(b->ops, &b->arena, NULL), BLIP2_OK);
+    b2_ops_plan(b->ops, &limits, &b->arena);
 }
 
 static void close_bench(bench *b) {
-    b2_team_free(b->ops.team);
-    b2_arena_free(&b->arena);
+    b2_ops_release(b->ops, &b->arena);
+    b2_ops_free(b->ops);
 }
 
 /* A matrix in one of the three forms; memory is the caller's to free. */
@@ -59,7 +58,8 @@ static b2_matrix make_matrix(b2_dtype dtype, size_t n_out, size_t n_in, size_t p
         const size_t n_groups = shape.n_in_padded / shape.group;
         for (size_t p = 0; p < b2_panel_count(&shape); p++) {
             const size_t first = p * panel, n_rows = n_out - first < panel ? n_out - first : panel;
-            assert_true(b2_panel_quantise(&shape, w + first * n_in, n_rows, NULL, (int8_t *)*values + first * shape.n_in_padded,
+            assert_true(b2_panel_quantise(&shape, w + first * n_in, n_rows, NULL,
+                                          (int8_t *)*values + first * shape.n_in_padded,
                                           (uint16_t *)*scales + first * n_groups));
         }
         m.n_in_padded = shape.n_in_padded;
@@ -107,7 +107,7 @@ static void check_linear(b2_dtype dtype, size_t n_out, size_t n_in, size_t panel
     bench b;
     open_bench(&b, isa, 1);
     memcpy(out, before, n_all * sizeof *out);
-    b2_ops_linear(&b.ops, &m, x, n_groups, rows, epilogue, out);
+    b2_ops_linear(b.ops, &m, x, n_groups, rows, epilogue, out);
     close_bench(&b);
 
     const double tolerance = dtype == B2_DTYPE_I8 ? 3e-4 : 2e-6; /* 15-bit activations; f32 rounding */
@@ -122,11 +122,11 @@ static void check_linear(b2_dtype dtype, size_t n_out, size_t n_in, size_t panel
     for (size_t t = 0; t < 3; t++) {
         open_bench(&b, isa, threads[t]);
         memcpy(other, before, n_all * sizeof *other);
-        b2_ops_linear(&b.ops, &m, x, n_groups, rows, epilogue, other);
+        b2_ops_linear(b.ops, &m, x, n_groups, rows, epilogue, other);
         assert_memory_equal(other, out, n_all * sizeof *out);
         for (size_t g = 0; g < n_groups; g++) { /* each group alone: the batch must not matter */
             memcpy(other, before + g * rows * n_out, rows * n_out * sizeof *other);
-            b2_ops_linear(&b.ops, &m, x + g * rows * n_in, 1, rows, epilogue, other);
+            b2_ops_linear(b.ops, &m, x + g * rows * n_in, 1, rows, epilogue, other);
             assert_memory_equal(other, out + g * rows * n_out, rows * n_out * sizeof *out);
         }
         close_bench(&b);
@@ -156,13 +156,15 @@ static void test_layernorm(void **state) {
         const b2_norm norm = {.gamma = gamma, .beta = beta, .n = n, .eps = 1e-5f};
         bench b;
         open_bench(&b, NULL, 2);
-        b2_ops_layernorm(&b.ops, &norm, x, 3, y);
+        b2_ops_layernorm(b.ops, &norm, x, 3, y);
         for (size_t r = 0; r < 3; r++) {
             double mean = 0, var = 0;
             for (size_t i = 0; i < n; i++) mean += (double)x[r * n + i] / (double)n;
-            for (size_t i = 0; i < n; i++) var += ((double)x[r * n + i] - mean) * ((double)x[r * n + i] - mean) / (double)n;
+            for (size_t i = 0; i < n; i++)
+                var += ((double)x[r * n + i] - mean) * ((double)x[r * n + i] - mean) / (double)n;
             for (size_t i = 0; i < n; i++) {
-                const double want = ((double)x[r * n + i] - mean) / sqrt(var + 1e-5) * (double)gamma[i] + (double)beta[i];
+                const double want =
+                    ((double)x[r * n + i] - mean) / sqrt(var + 1e-5) * (double)gamma[i] + (double)beta[i];
                 assert_true(fabs((double)y[r * n + i] - want) < 2e-5);
             }
         }
@@ -201,8 +203,9 @@ static void test_attention(void **state) {
         for (int n_threads = 1; n_threads <= 7; n_threads += 3) {
             bench b;
             open_bench(&b, NULL, n_threads);
-            const b2_head_rows q = {qkv, t * row, row}, k = {qkv + width, t * row, row}, v = {qkv + 2 * width, t * row, row};
-            b2_ops_attend(&b.ops, cases[c].n_batch, heads, head_len, q, t, k, v, t, out);
+            const b2_head_rows q = {qkv, t * row, row}, k = {qkv + width, t * row, row},
+                               v = {qkv + 2 * width, t * row, row};
+            b2_ops_attend(b.ops, cases[c].n_batch, heads, head_len, q, t, k, v, t, out);
             close_bench(&b);
             if (n_threads == 1) memcpy(first, out, n_all * sizeof *out);
             assert_memory_equal(out, first, n_all * sizeof *out);
@@ -230,12 +233,14 @@ static void test_cached_attention(void **state) {
     bench b;
     open_bench(&b, NULL, 3);
     const size_t slots[2] = {0, 1}, exchanged[2] = {1, 0}, none[2] = {0, 0};
-    b2_ops_attend_cached(&b.ops, &cache, qkv, 2, T, slots, none, whole);
-    b2_ops_attend_cached(&b.ops, &cache, qkv, 2, T, exchanged, none, swapped);
+    b2_ops_attend_cached(b.ops, &cache, qkv, &(b2_cache_places){.n = 2, .slots = slots, .n_past = none}, T, whole);
+    b2_ops_attend_cached(b.ops, &cache, qkv, &(b2_cache_places){.n = 2, .slots = exchanged, .n_past = none}, T,
+                         swapped);
     assert_memory_equal(whole, swapped, sizeof whole);
     for (size_t s = 0; s < 2; s++)
         for (size_t t = 0; t < T; t++) {
-            b2_ops_attend_cached(&b.ops, &cache, qkv + (s * T + t) * ROW, 1, 1, &s, &t, step);
+            b2_ops_attend_cached(b.ops, &cache, qkv + (s * T + t) * ROW,
+                                 &(b2_cache_places){.n = 1, .slots = &s, .n_past = &t}, 1, step);
             assert_memory_equal(step, whole + (s * T + t) * WIDTH, sizeof step);
             for (size_t h = 0; h < HEADS; h++) {
                 double want[LEN];
@@ -250,31 +255,143 @@ static void test_cached_attention(void **state) {
 
 static void test_rows_and_logits(void **state) {
     (void)state;
-    float *w = random_floats(40 * 130, 3), row[130];
+    float *w = random_floats(40 * 130, 3), rows[4 * 130], log_softmax[100];
     void *values, *scales;
     bench b;
     open_bench(&b, NULL, 1);
     const b2_dtype dtypes[] = {B2_DTYPE_I8, B2_DTYPE_F16, B2_DTYPE_F32};
     for (size_t t = 0; t < 3; t++) {
         const b2_matrix m = make_matrix(dtypes[t], 40, 130, 16, w, NULL, &values, &scales);
-        for (size_t n = 0; n < 40; n += 13) {
-            b2_ops_gather_row(&b.ops, &m, n, row);
-            for (size_t k = 0; k < 130; k++) assert_true((double)row[k] == weight_of(&m, w, n, k));
-        }
+        const int32_t ids[] = {0, 39, 13, 13};
+        b2_ops_gather_rows(b.ops, &m, ids, 4, rows);
+        for (size_t i = 0; i < 4; i++)
+            for (size_t k = 0; k < 130; k++)
+                assert_true((double)rows[i * 130 + k] == weight_of(&m, w, (size_t)ids[i], k));
         free(values), free(scales);
     }
     size_t best;
     w[20] = w[33] = 2.0f;
-    assert_true(b2_ops_argmax(&b.ops, w, 100, &best));
+    assert_true(b2_ops_argmax(b.ops, w, 100, &best));
     assert_int_equal(best, 20); /* the lowest on a tie */
     double sum = 0;
     for (size_t i = 0; i < 100; i++) sum += exp((double)w[i]);
-    assert_true(fabs((double)b2_ops_log_probability(&b.ops, w, 100, 7) - ((double)w[7] - log(sum))) < 2e-6);
+    assert_true(fabs((double)b2_ops_log_probability(b.ops, w, 100, 7) - ((double)w[7] - log(sum))) < 2e-6);
+    assert_true(b2_ops_max(b.ops, w, 100) == 2.0f);
+    b2_ops_log_softmax(b.ops, w, 100, log_softmax);
+    for (size_t i = 0; i < 100; i++) assert_true(log_softmax[i] == b2_ops_log_probability(b.ops, w, 100, i));
     w[50] = NAN;
-    assert_false(b2_ops_argmax(&b.ops, w, 100, &best));
-    for (float x = 1.0f; x < 1e6f; x *= 1.0137f) assert_true(fabs((double)b2_log_f32(x) - log((double)x)) < 1e-6 * (1 + log((double)x)));
+    assert_true(isnan(b2_ops_max(b.ops, w, 100)));
+    assert_false(b2_ops_argmax(b.ops, w, 100, &best));
+    for (float x = 1.0f; x < 1e6f; x *= 1.0137f)
+        assert_true(fabs((double)b2_log_f32(x) - log((double)x)) < 1e-6 * (1 + log((double)x)));
     close_bench(&b);
     free(w);
+}
+
+static void test_copies_and_sums(void **state) {
+    (void)state;
+    enum { N = 5, WIDTH = 7 };
+    float *x = random_floats(N * WIDTH, 1), *table = random_floats(9 * WIDTH, 2), y[N * WIDTH], host[N * WIDTH];
+    const size_t rows[N] = {8, 0, 3, 3, 1};
+    bench b;
+    open_bench(&b, NULL, 2);
+    b2_ops_copy_rows(b.ops, x + WIDTH, 0, N, WIDTH, y); /* one row, again and again */
+    for (size_t r = 0; r < N; r++) assert_memory_equal(y + r * WIDTH, x + WIDTH, WIDTH * sizeof *y);
+    b2_ops_copy_rows(b.ops, table, 2 * WIDTH, 4, WIDTH, y); /* every second row */
+    for (size_t r = 0; r < 4; r++) assert_memory_equal(y + r * WIDTH, table + 2 * r * WIDTH, WIDTH * sizeof *y);
+    for (int chosen = 0; chosen < 2; chosen++) {
+        b2_ops_add_rows(b.ops, x, table, chosen ? rows : NULL, N, WIDTH, y);
+        for (size_t i = 0; i < N * WIDTH; i++)
+            assert_true(y[i] == x[i] + table[(chosen ? rows[i / WIDTH] : i / WIDTH) * WIDTH + i % WIDTH]);
+    }
+    b2_ops_fetch(b.ops, x, N * WIDTH, host);
+    assert_memory_equal(host, x, sizeof host);
+    b2_ops_add_rows(b.ops, x, table, rows, N, WIDTH, x); /* in place */
+    assert_memory_equal(x, y, sizeof y);
+    close_bench(&b);
+    free(x), free(table);
+}
+
+/* A picture of 5 x 5 pixels and patches of 2: four patches, the last row and column left out. */
+static void test_patches(void **state) {
+    (void)state;
+    enum { SIZE = 5, P = 2, SIDE = 2 };
+    float pixels[3 * SIZE * SIZE], patches[SIDE * SIDE * 3 * P * P], *at = patches;
+    for (size_t i = 0; i < 3 * SIZE * SIZE; i++) pixels[i] = (float)i;
+    bench b;
+    open_bench(&b, NULL, 1);
+    b2_ops_cut_patches(b.ops, pixels, SIZE, P, patches);
+    for (size_t patch = 0; patch < SIDE * SIDE; patch++)
+        for (size_t channel = 0; channel < 3; channel++)
+            for (size_t i = 0; i < P * P; i++) {
+                const size_t y = patch / SIDE * P + i / P, x = patch % SIDE * P + i % P;
+                assert_true(*at++ == (float)((channel * SIZE + y) * SIZE + x));
+            }
+    close_bench(&b);
+}
+
+/* Slots of a cache, copied and exchanged through the spare one: a step from the new slot gives the same bytes. */
+static void test_slots_move(void **state) {
+    (void)state;
+    enum { HEADS = 3, LEN = 20, WIDTH = HEADS * LEN, T = 21, CAPACITY = 32, ROW = 3 * WIDTH, SLOTS = 3 };
+    float *qkv = random_floats((2 * T + 2) * ROW, 12), keys[SLOTS * WIDTH * CAPACITY], values[SLOTS * WIDTH * CAPACITY];
+    float prompts[2 * T * WIDTH], want[2 * WIDTH], got[2 * WIDTH];
+    memset(keys, 0, sizeof keys), memset(values, 0, sizeof values);
+    const b2_block_cache cache = {keys, values, CAPACITY, HEADS, LEN};
+    bench b;
+    open_bench(&b, NULL, 2);
+    const size_t slots[2] = {0, 1}, none[2] = {0, 0}, full[2] = {T, T};
+    b2_ops_attend_cached(b.ops, &cache, qkv, &(b2_cache_places){.n = 2, .slots = slots, .n_past = none}, T, prompts);
+    b2_ops_attend_cached(b.ops, &cache, qkv + 2 * T * ROW, &(b2_cache_places){.n = 2, .slots = slots, .n_past = full},
+                         1, want);
+
+    const b2_slot_move exchange[] = {{0, B2_SPARE_SLOT}, {1, 0}, {B2_SPARE_SLOT, 1}, {1, 2}};
+    const size_t exchanged[2] = {1, 0}, copied[2] = {2, 0};
+    b2_ops_move_slots(b.ops, &cache, exchange, 4, T);
+    b2_ops_attend_cached(b.ops, &cache, qkv + 2 * T * ROW,
+                         &(b2_cache_places){.n = 2, .slots = exchanged, .n_past = full}, 1, got);
+    assert_memory_equal(got, want, sizeof got);
+    b2_ops_attend_cached(b.ops, &cache, qkv + 2 * T * ROW, &(b2_cache_places){.n = 2, .slots = copied, .n_past = full},
+                         1, got);
+    assert_memory_equal(got, want, sizeof got);
+    b2_ops_attend_cached(b.ops, &cache, qkv + 2 * T * ROW, &(b2_cache_places){.n = 2, .slots = slots, .n_past = full},
+                         1, got);
+    assert_memory_not_equal(got, want, sizeof got);
+    close_bench(&b);
+    free(qkv);
+}
+
+/* Positions that lie in several slots: the same bytes as in one slot, for any cut; and of several rows at once. */
+static void test_positions_from_several_slots(void **state) {
+    (void)state;
+    enum { HEADS = 3, LEN = 20, WIDTH = HEADS * LEN, T = 21, CAPACITY = 32, ROW = 3 * WIDTH, SLOTS = 4, NEW = 3 };
+    float *qkv = random_floats((T + NEW) * ROW, 13), keys[SLOTS * WIDTH * CAPACITY], values[SLOTS * WIDTH * CAPACITY];
+    float prompt[T * WIDTH], want[NEW * WIDTH], got[NEW * WIDTH];
+    uint32_t sources[CAPACITY] = {0};
+    memset(keys, 0, sizeof keys), memset(values, 0, sizeof values);
+    const b2_block_cache cache = {keys, values, CAPACITY, HEADS, LEN};
+    bench b;
+    open_bench(&b, NULL, 2);
+    const size_t none = 0, full = T;
+    for (size_t slot = 0; slot < SLOTS; slot++) /* the first three hold the same, the last one nothing */
+        if (slot < 3)
+            b2_ops_attend_cached(b.ops, &cache, qkv, &(b2_cache_places){.n = 1, .slots = &slot, .n_past = &none}, T,
+                                 prompt);
+    const size_t own = 1, empty = 3;
+    b2_ops_attend_cached(b.ops, &cache, qkv + T * ROW, &(b2_cache_places){1, &own, &full, NULL, 0}, NEW, want);
+    for (size_t step = 1; step <= T; step++) {
+        for (size_t p = 0; p < T; p++) sources[p] = (uint32_t)(p / step % 3);
+        memset(got, 0, sizeof got);
+        b2_ops_attend_cached(b.ops, &cache, qkv + T * ROW, &(b2_cache_places){1, &empty, &full, sources, CAPACITY}, NEW,
+                             got);
+        assert_memory_equal(got, want, sizeof got);
+    }
+    sources[5] = 3; /* where nothing is */
+    b2_ops_attend_cached(b.ops, &cache, qkv + T * ROW, &(b2_cache_places){1, &empty, &full, sources, CAPACITY}, NEW,
+                         got);
+    assert_memory_not_equal(got, want, sizeof got);
+    close_bench(&b);
+    free(qkv);
 }
 
 static void test_unknown_isa_lists_those_there_are(void **state) {
@@ -293,6 +410,10 @@ int main(void) {
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_cached_attention),
         cmocka_unit_test(test_rows_and_logits),
+        cmocka_unit_test(test_copies_and_sums),
+        cmocka_unit_test(test_patches),
+        cmocka_unit_test(test_slots_move),
+        cmocka_unit_test(test_positions_from_several_slots),
         cmocka_unit_test(test_unknown_isa_lists_those_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,19 +139,19 @@ static float random_f32(uint32_t *seed) { return (float)((double)next_random(see
 
 static void test_group_hostile(void **state) {
     (void)state;
-    const float sizes[] = {0.0f, 0x1p-149f, 0x1.fffffep-127f, 0x1.fffffep-101f, 0x1p-100f, 0x1.000002p-100f,
-                           0x1p-60f, 1e-8f, 1.0f, 127.0f, 65504.0f, 0x1p100f, 0x1.fffffep127f};
+    const float sizes[] = {0.0f,  0x1p-149f, 0x1.fffffep-127f, 0x1.fffffep-101f, 0x1p-100f, 0x1.000002p-100f, 0x1p-60f,
+                           1e-8f, 1.0f,      127.0f,           65504.0f,         0x1p100f,  0x1.fffffep127f};
     uint32_t seed = 1;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
         for (int variant = 0; variant < 6; variant++) {
             float w[128] = {0};
             for (int k = 0; k < 128; k++) {
-                if (variant == 0) w[k] = sizes[s];                            /* all the same */
-                if (variant == 1) w[k] = k % 2 ? -sizes[s] : 0.0f;            /* negative and zero */
-                if (variant == 2) w[k] = sizes[s] * random_f32(&seed);        /* noise */
-                if (variant == 3) w[k] = sizes[s] * 1e-6f * random_f32(&seed);/* nothing beside one outlier */
+                if (variant == 0) w[k] = sizes[s];                              /* all the same */
+                if (variant == 1) w[k] = k % 2 ? -sizes[s] : 0.0f;              /* negative and zero */
+                if (variant == 2) w[k] = sizes[s] * random_f32(&seed);          /* noise */
+                if (variant == 3) w[k] = sizes[s] * 1e-6f * random_f32(&seed);  /* nothing beside one outlier */
                 if (variant == 4) w[k] = sizes[s] * ((float)(k - 64) / 127.0f); /* integers */
-                if (variant == 5) w[k] = k % 3 ? 0x1p-149f : -0.0f;           /* subnormals beside one outlier */
+                if (variant == 5) w[k] = k % 3 ? 0x1p-149f : -0.0f;             /* subnormals beside one outlier */
             }
             if (variant >= 3) w[100] = -sizes[s];
             check_group(w);
@@ -183,20 +183,22 @@ static void test_group_random(void **state) {
     }
 }
 
-/* Loud weights: the scale is the best of the BF16 numbers allowed, found here the slow way; loud weights come out nearer. */
-static void test_group_loud(void **state) {
+/* Outlier weights: the scale is the best of the BF16 numbers allowed, found here the slow way; outlier weights come out
+ * nearer. */
+static void test_group_outliers(void **state) {
     (void)state;
     uint32_t seed = 11;
-    double plain_error = 0, loud_error = 0;
+    double plain_error = 0, outlier_error = 0;
     for (int round = 0; round < 2000; round++) {
-        float w[128], loud[128] = {0};
+        float w[128], outliers[128] = {0};
         int8_t q[128], plain_q[128];
         uint16_t scale, plain;
-        const int n_loud = 1 + (int)(next_random(&seed) >> 31);
+        const int n_outliers = 1 + (int)(next_random(&seed) >> 31);
         for (int k = 0; k < 128; k++) w[k] = random_f32(&seed);
-        for (int i = 0; i < n_loud; i++) loud[next_random(&seed) >> 25] = 100.0f + 3000.0f * fabsf(random_f32(&seed));
+        for (int i = 0; i < n_outliers; i++)
+            outliers[next_random(&seed) >> 25] = 100.0f + 3000.0f * fabsf(random_f32(&seed));
         assert_true(b2_group_quantise(w, NULL, plain_q, &plain));
-        assert_true(b2_group_quantise(w, loud, q, &scale));
+        assert_true(b2_group_quantise(w, outliers, q, &scale));
         float max = 0;
         for (int k = 0; k < 128; k++) max = fmaxf(max, fabsf(w[k]));
         double best = INFINITY, best_scale = 0;
@@ -207,7 +209,7 @@ static void test_group_loud(void **state) {
             int n_quiet = 0;
             for (int k = 0; k < 128; k++) {
                 const double e = (double)w[k] - s * rint((double)(w[k] / (float)s));
-                if (loud[k] > 0) cost += (double)loud[k] * e * e;
+                if (outliers[k] > 0) cost += (double)outliers[k] * e * e;
                 else n_quiet++;
             }
             cost += s * s / 12 * n_quiet;
@@ -215,13 +217,13 @@ static void test_group_loud(void **state) {
         }
         assert_true((double)b2_bf16_to_f32(scale) == best_scale);
         for (int k = 0; k < 128; k++) {
-            if (loud[k] == 0) continue;
+            if (outliers[k] == 0) continue;
             plain_error += pow((double)w[k] - plain_q[k] * (double)b2_bf16_to_f32(plain), 2);
-            loud_error += pow((double)w[k] - q[k] * (double)b2_bf16_to_f32(scale), 2);
+            outlier_error += pow((double)w[k] - q[k] * (double)b2_bf16_to_f32(scale), 2);
         }
     }
-    print_message("loud weights: error %.1f times smaller\n", sqrt(plain_error / loud_error));
-    assert_true(loud_error < 0.1 * plain_error);
+    print_message("outlier weights: error %.1f times smaller\n", sqrt(plain_error / outlier_error));
+    assert_true(outlier_error < 0.1 * plain_error);
 }
 
 static void test_group_not_finite(void **state) {
@@ -316,54 +318,103 @@ static void test_fidelity(void **state) {
 
 /* ---- the list of tensors ----------------------------------------------------------------------------------------- */
 
+/* The numbers of a small model and the stems of its file, written out. */
+static const b2_hparams SMALL = {
+    .image = {.size = 28, .patch_size = 14},
+    .vision = {.blocks = 2, .width = 24, .ff = 40},
+    .qformer = {.n_queries = 3, .blocks = 2, .width = 20, .ff = 36, .cross_frequency = 2},
+    .opt = {.blocks = 1, .width = 32, .ff = 64, .max_positions = 9, .n_vocab = 50},
+};
+static const char *const ORDER[] = {
+    "v.class_embd",
+    "v.patch_embd",
+    "v.position_embd",
+    "v.blk.0.ln1",
+    "v.blk.0.attn_qkv",
+    "v.blk.0.attn_out",
+    "v.blk.0.ln2",
+    "v.blk.0.ffn_up",
+    "v.blk.0.ffn_down",
+    "v.blk.1.ln1",
+    "v.blk.1.attn_qkv",
+    "v.blk.1.attn_out",
+    "v.blk.1.ln2",
+    "v.blk.1.ffn_up",
+    "v.blk.1.ffn_down",
+    "v.post_ln",
+    "qf.query",
+    "qf.ln",
+    "qf.blk.0.attn_qkv",
+    "qf.blk.0.attn_out",
+    "qf.blk.0.attn_norm",
+    "qf.blk.0.cross_q",
+    "qf.blk.0.cross_kv",
+    "qf.blk.0.cross_out",
+    "qf.blk.0.cross_norm",
+    "qf.blk.0.ffn_up",
+    "qf.blk.0.ffn_down",
+    "qf.blk.0.ffn_norm",
+    "qf.blk.1.attn_qkv",
+    "qf.blk.1.attn_out",
+    "qf.blk.1.attn_norm",
+    "qf.blk.1.ffn_up",
+    "qf.blk.1.ffn_down",
+    "qf.blk.1.ffn_norm",
+    "proj",
+    "token_embd",
+    "position_embd",
+    "blk.0.attn_norm",
+    "blk.0.attn_qkv",
+    "blk.0.attn_output",
+    "blk.0.ffn_norm",
+    "blk.0.ffn_up",
+    "blk.0.ffn_down",
+    "output_norm",
+    "output",
+};
+
 static void test_tensor_order(void **state) {
     (void)state;
-    static const char *const expected[] = {
-        "v.class_embd", "v.patch_embd", "v.position_embd",
-        "v.blk.0.ln1", "v.blk.0.attn_qkv", "v.blk.0.attn_out", "v.blk.0.ln2", "v.blk.0.ffn_up", "v.blk.0.ffn_down",
-        "v.blk.1.ln1", "v.blk.1.attn_qkv", "v.blk.1.attn_out", "v.blk.1.ln2", "v.blk.1.ffn_up", "v.blk.1.ffn_down",
-        "v.post_ln", "qf.query", "qf.ln",
-        "qf.blk.0.attn_qkv", "qf.blk.0.attn_out", "qf.blk.0.attn_norm",
-        "qf.blk.0.cross_q", "qf.blk.0.cross_kv", "qf.blk.0.cross_out", "qf.blk.0.cross_norm",
-        "qf.blk.0.ffn_up", "qf.blk.0.ffn_down", "qf.blk.0.ffn_norm",
-        "qf.blk.1.attn_qkv", "qf.blk.1.attn_out", "qf.blk.1.attn_norm",
-        "qf.blk.1.ffn_up", "qf.blk.1.ffn_down", "qf.blk.1.ffn_norm",
-        "proj", "token_embd", "position_embd",
-        "blk.0.attn_norm", "blk.0.attn_qkv", "blk.0.attn_output", "blk.0.ffn_norm", "blk.0.ffn_up", "blk.0.ffn_down",
-        "output_norm", "output",
-    };
-    const size_t n = sizeof expected / sizeof *expected;
-    const b2_hparams h = {.image_size = 28, .patch_size = 14, .vision_blocks = 2, .vision_width = 24, .vision_ff = 40,
-                          .n_queries = 3, .qformer_blocks = 2, .qformer_width = 20, .qformer_ff = 36,
-                          .cross_frequency = 2, .text_blocks = 1, .text_width = 32, .text_ff = 64,
-                          .max_positions = 9, .n_vocab = 50};
-    assert_int_equal(b2_tensors_count(&h, true), n);
-    assert_int_equal(b2_tensors_count(&h, false), n - 1);
+    const size_t n = sizeof ORDER / sizeof *ORDER;
+    assert_int_equal(b2_tensors_count(&SMALL, true), n);
+    assert_int_equal(b2_tensors_count(&SMALL, false), n - 1);
     for (size_t i = 0; i < n; i++) {
-        const b2_tensor_spec spec = b2_tensors_get(&h, true, i);
-        assert_string_equal(spec.name, expected[i]);
+        const b2_tensor_spec spec = b2_tensors_get(&SMALL, true, i);
+        assert_string_equal(spec.name, ORDER[i]);
         assert_true(spec.n_out > 0 && spec.n_in > 0);
-        const b2_tensor_spec again = b2_tensors_spec(&h, spec.row, spec.block);
+        const b2_tensor_spec again = b2_tensors_spec(&SMALL, spec.row, spec.block);
         assert_memory_equal(&spec, &again, sizeof spec);
     }
-    const b2_tensor_spec patch = b2_tensors_get(&h, true, 1), kv = b2_tensors_get(&h, true, 22);
-    const b2_tensor_spec down = b2_tensors_get(&h, true, 42), up = b2_tensors_get(&h, true, 13);
+}
+
+static void test_tensor_specs(void **state) {
+    (void)state;
+    const b2_tensor_spec patch = b2_tensors_get(&SMALL, true, 1), kv = b2_tensors_get(&SMALL, true, 22);
+    const b2_tensor_spec down = b2_tensors_get(&SMALL, true, 42), up = b2_tensors_get(&SMALL, true, 13);
     assert_true(patch.n_out == 24 && patch.n_in == 588 && patch.kind == B2_KIND_LINEAR && patch.planes == 2);
     assert_true(kv.n_out == 40 && kv.n_in == 24 && kv.scope == B2_SCOPE_CROSS);
     assert_true(down.panel == 64 && down.n_in == 64 && down.n_out == 32);
     assert_true(up.planes == B2_PLANES_BY_CONVERTER && up.block == 1);
-    assert_int_equal(b2_tensors_get(&h, true, 2).n_out, 5);
-    assert_int_equal(b2_tensors_get(&h, true, 36).n_out, 11);
+    assert_int_equal(b2_tensors_get(&SMALL, true, 2).n_out, 5);
+    assert_int_equal(b2_tensors_get(&SMALL, true, 36).n_out, 11);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f16_to_f32),      cmocka_unit_test(test_f16_there_and_back),
-        cmocka_unit_test(test_f32_to_f16_rounds), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_rows),            cmocka_unit_test(test_group_hostile),
-        cmocka_unit_test(test_group_ties),      cmocka_unit_test(test_group_random),
-        cmocka_unit_test(test_group_loud), cmocka_unit_test(test_group_not_finite), cmocka_unit_test(test_panels),
-        cmocka_unit_test(test_fidelity),        cmocka_unit_test(test_tensor_order),
+        cmocka_unit_test(test_f16_to_f32),
+        cmocka_unit_test(test_f16_there_and_back),
+        cmocka_unit_test(test_f32_to_f16_rounds),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_group_hostile),
+        cmocka_unit_test(test_group_ties),
+        cmocka_unit_test(test_group_random),
+        cmocka_unit_test(test_group_outliers),
+        cmocka_unit_test(test_group_not_finite),
+        cmocka_unit_test(test_panels),
+        cmocka_unit_test(test_fidelity),
+        cmocka_unit_test(test_tensor_order),
+        cmocka_unit_test(test_tensor_specs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,9 +24,7 @@ typedef struct book {
     b2_vocabulary v;
 } book;
 
-static b2_text text_of(const char *s) {
-    return (b2_text){s, strlen(s)};
-}
+static b2_text text_of(const char *s) { return (b2_text){s, strlen(s)}; }
 
 static int32_t add_token(book *b, const char *token, int32_t type) {
     assert_true(b->v.n_tokens < MAX_TOKENS);
@@ -76,8 +74,8 @@ static void test_alphabet_has_one_character_for_each_byte(void **state) {
     assert_memory_equal(character, "\xC4\x8A", 2); /* U+010A */
     assert_int_equal(b2_alphabet_encode(173, character), 2);
     assert_memory_equal(character, "\xC5\x83", 2); /* U+0143 */
-    static const char *const strangers[] = {" ", "\n", "\x7F", "\xC2\x80", "\xC2\xA0", "\xC2\xAD", "\xC5\x84",
-                                            "\xC6\x80", "\xC0\xA1", "\x80", "\xC3!", "\xE2\x82\xAC"};
+    static const char *const strangers[] = {" ",        "\n",       "\x7F",     "\xC2\x80", "\xC2\xA0", "\xC2\xAD",
+                                            "\xC5\x84", "\xC6\x80", "\xC0\xA1", "\x80",     "\xC3!",    "\xE2\x82\xAC"};
     for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++)
         assert_int_equal(b2_alphabet_decode(strangers[i], strlen(strangers[i]), &back), 0);
 }
@@ -98,11 +96,14 @@ static void test_words(void **state) {
         {"a   ", "a|   "},
         {" ", " "},
         {"\t\tx", "\t|\t|x"},
-        {"a\xC2\xA0 \xE3\x80\x80z", "a|\xC2\xA0 |\xE3\x80\x80|z"},   /* U+00A0, U+3000 */
-        {"e\xCC\x81t", "e|\xCC\x81|t"},                              /* a mark is no letter */
+        {"a\xC2\xA0 \xE3\x80\x80z", "a|\xC2\xA0 |\xE3\x80\x80|z"}, /* U+00A0, U+3000 */
+        {"e\xCC\x81t", "e|\xCC\x81|t"},                            /* a mark is no letter */
         {"a\xC2\x85\x62\x1C\xE1\xA0\x8E\xE2\x80\x8B", "a|\xC2\x85|b|\x1C\xE1\xA0\x8E\xE2\x80\x8B"},
-        {"\xE2\x85\xA7\xC2\xBD" "7 \xF0\x9F\x90\xB6!", "\xE2\x85\xA7\xC2\xBD" "7| \xF0\x9F\x90\xB6!"},
-        {"\xFF\x80x", "\xFF\x80|x"},                                 /* no UTF-8: still words, still an end */
+        {"\xE2\x85\xA7\xC2\xBD"
+         "7 \xF0\x9F\x90\xB6!",
+         "\xE2\x85\xA7\xC2\xBD"
+         "7| \xF0\x9F\x90\xB6!"},
+        {"\xFF\x80x", "\xFF\x80|x"}, /* no UTF-8: still words, still an end */
     };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
         char words[64];
@@ -254,9 +255,14 @@ static void test_refuses_what_is_not_utf8(void **state) {
     (void)state;
     static const struct {
         const char *text, *offset;
-    } cases[] = {{"\x80", "0x80 at offset 0"}, {"ab\xFF" "c", "0xFF at offset 2"},
-                 {"\xC3\xA9\xE2\x82", "0xE2 at offset 2"}, {"\xED\xA0\x80", "offset 0"},
-                 {"a\xF4\x90\x80\x80", "offset 1"}, {"\xC0\xAF", "offset 0"}};
+    } cases[] = {{"\x80", "0x80 at offset 0"},
+                 {"ab\xFF"
+                  "c",
+                  "0xFF at offset 2"},
+                 {"\xC3\xA9\xE2\x82", "0xE2 at offset 2"},
+                 {"\xED\xA0\x80", "offset 0"},
+                 {"a\xF4\x90\x80\x80", "offset 1"},
+                 {"\xC0\xAF", "offset 0"}};
     book b;
     init_book(&b);
     b2_tokenizer *t = create(&b);
@@ -278,8 +284,8 @@ static void test_refuses_what_is_not_utf8(void **state) {
 /* Merges among strings of a and b in an order that makes results compete, several ways leading to one result. */
 static void init_tangle(book *b) {
     static const char *const tokens[] = {"aa", "ab", "ba", "bb", "aab", "aba", "baa", "abb", "aabb", "abab", "aaaa"};
-    static const char *const merges[] = {"ab a", "a b", "a ab", "b aa", "aa b", "a a", "b a", "ab b", "a bb",
-                                         "b b",  "aab b", "aa bb", "ab ab", "aa aa", "a abb"};
+    static const char *const merges[] = {"ab a", "a b", "a ab",  "b aa",  "aa b",  "a a",   "b a",  "ab b",
+                                         "a bb", "b b", "aab b", "aa bb", "ab ab", "aa aa", "a abb"};
     init_book(b);
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) add_token(b, tokens[i], B2_TOKEN_NORMAL);
     for (size_t i = 0; i < sizeof merges / sizeof merges[0]; i++) add_merge(b, merges[i]);

@@ -19,8 +19,15 @@
 #define GOLDEN "tests/golden/tokenizer/"
 #define OPT "../shared/data/opt-tokenizer/"
 
-enum { OPT_VOCABULARY, SMALL_VOCABULARY, N_VOCABULARIES, MAX_TEMPLATES = 8, MAX_ADDED = 16,
-       MAX_DECODED = 32, N_SHOWN = 5 };
+enum {
+    OPT_VOCABULARY,
+    SMALL_VOCABULARY,
+    N_VOCABULARIES,
+    MAX_TEMPLATES = 8,
+    MAX_ADDED = 16,
+    MAX_DECODED = 32,
+    N_SHOWN = 5
+};
 
 /* ---- corpus.bin -------------------------------------------------------------------------------------------------- */
 
@@ -61,8 +68,7 @@ static digest read_digest(reader *r) {
 static digest digest_of(const int32_t *ids, size_t n_ids) {
     uint64_t h = 0xCBF29CE484222325u;
     for (size_t i = 0; i < n_ids; i++)
-        for (unsigned shift = 0; shift < 32; shift += 8)
-            h = (h ^ ((uint32_t)ids[i] >> shift & 0xFF)) * 0x100000001B3u;
+        for (unsigned shift = 0; shift < 32; shift += 8) h = (h ^ ((uint32_t)ids[i] >> shift & 0xFF)) * 0x100000001B3u;
     return (digest){n_ids, (uint32_t)(h >> 32 ^ h)};
 }
 
@@ -211,8 +217,8 @@ static void load_tokens(loaded *l, const corpus *c, size_t v, size_t *n_tokens) 
     *n_tokens = 0;
     for (size_t i = 0; i < c->n_added[v]; i++)
         if (c->added[v][i].id >= *n_tokens) *n_tokens = c->added[v][i].id + 1;
-    json_object_foreach(l->vocab, piece, id)
-        if ((size_t)json_integer_value(id) >= *n_tokens) *n_tokens = (size_t)json_integer_value(id) + 1;
+    json_object_foreach(l->vocab, piece, id) if ((size_t)json_integer_value(id) >= *n_tokens) *n_tokens =
+        (size_t)json_integer_value(id) + 1;
     l->tokens = calloc(*n_tokens, sizeof *l->tokens);
     l->types = calloc(*n_tokens, sizeof *l->types);
     assert_true(l->tokens != NULL && l->types != NULL);
@@ -252,8 +258,12 @@ static loaded load(const corpus *c, size_t v) {
     assert_true(l.vocab != NULL && l.merge_bytes != NULL);
     load_tokens(&l, c, v, &n_tokens);
     load_merges(&l, len, &n_merges);
-    const b2_vocabulary vocabulary = {.n_tokens = n_tokens, .tokens = l.tokens, .token_types = l.types,
-                                      .n_merges = n_merges, .merges = l.merges, .bos_id = (int32_t)c->bos[v],
+    const b2_vocabulary vocabulary = {.n_tokens = n_tokens,
+                                      .tokens = l.tokens,
+                                      .token_types = l.types,
+                                      .n_merges = n_merges,
+                                      .merges = l.merges,
+                                      .bos_id = (int32_t)c->bos[v],
                                       .add_bos = true};
     blip2_error err = {0};
     if (b2_tokenizer_create(&vocabulary, &l.tokenizer, &err) != BLIP2_OK) fail_msg("%s: %s", vocab, err.message);
@@ -327,9 +337,7 @@ static void test_opt_ids_equal_tokenizers(void **state) {
     check_encoding(c, OPT_VOCABULARY);
 }
 
-static void test_small_ids_equal_tokenizers(void **state) {
-    check_encoding(*state, SMALL_VOCABULARY);
-}
+static void test_small_ids_equal_tokenizers(void **state) { check_encoding(*state, SMALL_VOCABULARY); }
 
 static void test_opt_ids_of_the_specification(void **state) {
     static const struct {
@@ -343,7 +351,9 @@ static void test_opt_ids_of_the_specification(void **state) {
         {"a woman sitting on the beach with a dog", {2, 102, 693, 2828, 15, 5, 4105, 19, 10, 2335}},
         {"How many dogs are in the picture?", {2, 6179, 171, 3678, 32, 11, 5, 2170, 116}},
         {"Is there a woman in this picture?", {2, 6209, 89, 10, 693, 11, 42, 2170, 116}},
-        {"", {2}}, {"\n", {2, 50118}}, {" ", {2, 1437}},
+        {"", {2}},
+        {"\n", {2, 50118}},
+        {" ", {2, 1437}},
     };
     loaded l = load(*state, OPT_VOCABULARY);
     for (size_t i = 0; i < sizeof spec / sizeof spec[0]; i++) {
@@ -399,7 +409,8 @@ static void test_classes_of_all_code_points(void **state) {
     assert_int_equal(code_point, 0x110000);
     assert_int_equal(n_bad, 0);
     if (n_later > 0)
-        fprintf(stderr, "tokenizer: %zu code points newer than Unicode %.*s are of another class in utf8proc (Unicode "
+        fprintf(stderr,
+                "tokenizer: %zu code points newer than Unicode %.*s are of another class in utf8proc (Unicode "
                 "%s) than in %.*s:%s\n",
                 n_later, (int)c->unicode.len, c->unicode.data, utf8proc_unicode_version(), (int)c->library.len,
                 c->library.data, list);
@@ -433,13 +444,9 @@ static void check_decoding(const corpus *c, size_t wanted) {
     assert_int_equal(n_bad, 0);
 }
 
-static void test_opt_texts_equal_python(void **state) {
-    check_decoding(*state, OPT_VOCABULARY);
-}
+static void test_opt_texts_equal_python(void **state) { check_decoding(*state, OPT_VOCABULARY); }
 
-static void test_small_texts_equal_python(void **state) {
-    check_decoding(*state, SMALL_VOCABULARY);
-}
+static void test_small_texts_equal_python(void **state) { check_decoding(*state, SMALL_VOCABULARY); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {

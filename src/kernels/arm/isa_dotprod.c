@@ -9,22 +9,21 @@
 
 #include "kernels/attend16.h"
 
-enum { ROWS = 6, STREAM_ROWS = 2 }; /* 24 accumulators, 4 registers of weights, one of inputs, of 32 */
+#define NEON_ROWS 6 /* 24 accumulators, 4 registers of weights, one of inputs, of 32 */
+#define FEW_PASS_ROWS 2
 
-typedef struct quad_sum {
-    int32x4_t sum;
-} quad_sum;
+#include "kernels/arm/quad_sdot.inc.h"
 
-INLINE void quad_clear(quad_sum *s) { s->sum = vdupq_n_s32(0); }
-INLINE void quad_add(quad_sum *s, int8x16_t weights, int8x16_t inputs) { s->sum = vdotq_s32(s->sum, weights, inputs); }
-INLINE void quad_join(quad_sum *a, const quad_sum *b) { a->sum = vaddq_s32(a->sum, b->sum); }
-INLINE int32x4_t quad_total(const quad_sum *s) { return s->sum; }
+#include "kernels/arm/gemm_neon.inc.h"
 
-#include "kernels/arm/gemm_neon.h"
+static void gemm_i8_dotprod(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                            void *scratch) {
+    gemm_i8_arm(rows, w, out, y, scratch, run_tile_neon);
+}
 
 void b2_isa_fill_dotprod(b2_isa *isa) {
     fill_vectors(isa);
     isa->name = "dotprod";
-    isa->gemm_i8 = gemm_i8;
+    isa->gemm_i8 = gemm_i8_dotprod;
     isa->gemm_f32_name = "neon";
 }

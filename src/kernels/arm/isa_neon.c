@@ -5,7 +5,9 @@
 
 #include "kernels/attend16.h"
 
-enum { ROWS = 2, STREAM_ROWS = 1 }; /* two registers a sum: 16 accumulators, 4 registers of weights, inputs and products, of 32 */
+/* two registers a sum: 16 accumulators, 4 registers of weights, inputs and products, of 32 */
+#define NEON_ROWS 2
+#define FEW_PASS_ROWS 1
 
 typedef struct quad_sum {
     int32x4_t low, high; /* two partial sums of each output: outputs 0 and 1, outputs 2 and 3 */
@@ -22,11 +24,16 @@ INLINE void quad_join(quad_sum *a, const quad_sum *b) {
 }
 INLINE int32x4_t quad_total(const quad_sum *s) { return vpaddq_s32(s->low, s->high); }
 
-#include "kernels/arm/gemm_neon.h"
+#include "kernels/arm/gemm_neon.inc.h"
+
+static void gemm_i8_neon(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                         void *scratch) {
+    gemm_i8_arm(rows, w, out, y, scratch, run_tile_neon);
+}
 
 void b2_isa_fill_neon(b2_isa *isa) {
     fill_vectors(isa);
     isa->name = "neon";
-    isa->gemm_i8 = gemm_i8;
+    isa->gemm_i8 = gemm_i8_neon;
     isa->gemm_f32_name = "neon";
 }

@@ -1,6 +1,8 @@
-/* vec16_neon.h: sixteen numbers at once, in four registers. The words that rows16.h and attend16.h are written in. */
+/* vec16_neon.h: sixteen numbers at once, in four registers. The operations that rows16.h, attend16.h and the
+ * templates of products are written in. */
 #ifndef B2_VEC16_NEON_H
 #define B2_VEC16_NEON_H
+#define B2_VEC16 /* what the templates look for */
 
 #include "kernels/unroll.h"
 
@@ -19,9 +21,9 @@ typedef struct v16i {
 /* attend16.h: rows and vectors of a register tile, of 32 registers */
 enum { ATTEND_ROWS = 5, ATTEND_VECTORS = 1 };
 
-#define V16_EACH(type, expression)                                                                                      \
-    type r;                                                                                                             \
-    UNROLL for (int i = 0; i < 4; i++) r.q[i] = expression;                                                             \
+#define V16_EACH(type, expression)                                                                                     \
+    type r;                                                                                                            \
+    UNROLL for (int i = 0; i < 4; i++) r.q[i] = expression;                                                            \
     return r
 
 INLINE v16 v16_set(float x) { V16_EACH(v16, vdupq_n_f32(x)); }
@@ -53,7 +55,9 @@ INLINE v16 v16_first(v16 v, v16 w, size_t n) {
 /* sixteen f16 */
 INLINE v16 v16_load_f16(const uint16_t *x) { V16_EACH(v16, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(x + 4 * i)))); }
 
-INLINE v16 v16_load_bf16(const uint16_t *x) { V16_EACH(v16, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x + 4 * i), 16))); }
+INLINE v16 v16_load_bf16(const uint16_t *x) {
+    V16_EACH(v16, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x + 4 * i), 16)));
+}
 INLINE v16 v16_from_integers(v16i v) { V16_EACH(v16, vcvtq_f32_s32(v.q[i])); }
 
 INLINE v16 v16_add(v16 v, v16 w) { V16_EACH(v16, vaddq_f32(v.q[i], w.q[i])); }
@@ -82,7 +86,9 @@ INLINE v16i v16i_or(v16i v, v16i w) { V16_EACH(v16i, vorrq_s32(v.q[i], w.q[i]));
 INLINE v16i v16i_max(v16i v, v16i w) { V16_EACH(v16i, vmaxq_s32(v.q[i], w.q[i])); }
 INLINE v16i v16i_min(v16i v, v16i w) { V16_EACH(v16i, vminq_s32(v.q[i], w.q[i])); }
 INLINE v16i v16i_shift_left(v16i v, const int n) { V16_EACH(v16i, vshlq_s32(v.q[i], vdupq_n_s32(n))); }
-INLINE v16i v16i_shift_right(v16i v, const int n) { V16_EACH(v16i, vshlq_s32(v.q[i], vdupq_n_s32(-n))); } /* with sign */
+INLINE v16i v16i_shift_right(v16i v, const int n) {
+    V16_EACH(v16i, vshlq_s32(v.q[i], vdupq_n_s32(-n)));
+} /* with sign */
 INLINE v16i v16i_load_bytes(const int8_t *x) { V16_EACH(v16i, vreinterpretq_s32_s8(vld1q_s8(x + 16 * i))); }
 /* bit j: lane j is not 0 */
 INLINE uint32_t v16i_find_nonzero(v16i v) {

@@ -13,12 +13,12 @@
 /* What is worked on at once: a strip of outputs against up to ROWS rows, one group of K. */
 enum { GROUP = 128, ROWS = 128, STRIP = B2_GEMM_STRIP };
 
-typedef struct block {
-    float weights[STRIP * GROUP];     /* [outputs][GROUP] */
-    float activations[ROWS * GROUP];  /* [rows][GROUP] */
-    float sum[2][ROWS * STRIP];       /* [plane][rows][outputs] */
-} block;
-_Static_assert(sizeof(block) <= B2_GEMM_SCRATCH_BYTES, "the block must fit the scratch that every kernel gets");
+typedef struct blas_scratch {
+    float weights[STRIP * GROUP];    /* [outputs][GROUP] */
+    float activations[ROWS * GROUP]; /* [rows][GROUP] */
+    float sum[2][ROWS * STRIP];      /* [plane][rows][outputs] */
+} blas_scratch;
+_Static_assert(sizeof(blas_scratch) <= B2_GEMM_SCRATCH_BYTES, "it must fit the scratch that every kernel gets");
 
 static void widen_weights(const b2_weight_panels *w, size_t k_padded, size_t g, float *out) {
     for (size_t panel = 0; panel < w->n_panels; panel++, out += w->panel * w->group) {
@@ -34,7 +34,7 @@ static void widen_activations(const int8_t *plane, size_t stride, size_t n_rows,
         for (size_t k = 0; k < group; k++) out[m * group + k] = (float)plane[m * stride + k];
 }
 
-static void sum_plane(const int8_t *plane, size_t stride, size_t n_rows, const b2_weight_panels *w, block *b,
+static void sum_plane(const int8_t *plane, size_t stride, size_t n_rows, const b2_weight_panels *w, blas_scratch *b,
                       float *sum) {
     const int n = (int)(w->n_panels * w->panel), k = (int)w->group;
     widen_activations(plane, stride, n_rows, w->group, b->activations);
@@ -44,7 +44,7 @@ static void sum_plane(const int8_t *plane, size_t stride, size_t n_rows, const b
 
 /* y[row][...] takes in group g of the rows [first, first + n_rows). */
 static void add_group(const b2_quantised_rows *rows, size_t first, size_t n_rows, const b2_weight_panels *w, size_t g,
-                      const block *b, float *y) {
+                      const blas_scratch *b, float *y) {
     const size_t n_groups = rows->stride / w->group, p = w->panel, width = w->n_panels * p;
     for (size_t m = 0; m < n_rows; m++) {
         const float s = rows->scale[(first + m) * n_groups + g];
@@ -62,7 +62,7 @@ static void add_group(const b2_quantised_rows *rows, size_t first, size_t n_rows
 
 static void gemm_i8_blas(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
                          void *scratch) {
-    block *b = scratch;
+    blas_scratch *b = scratch;
     for (size_t m = 0; m < rows->n_rows; m++) memset(y + m * STRIP, 0, w->n_panels * w->panel * sizeof *y);
     for (size_t g = 0; g < rows->stride / w->group; g++) {
         widen_weights(w, rows->stride, g, b->weights);

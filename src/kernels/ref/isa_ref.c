@@ -35,8 +35,7 @@ static void gemm_i8_plain(const b2_quantised_rows *rows, const b2_weight_panels 
 static void gemm_f32_plain(const float *a, size_t a_stride, size_t n_rows, const float *w, size_t n_in, size_t n_out,
                            float *out, size_t out_stride) {
     for (size_t m = 0; m < n_rows; m++)
-        for (size_t n = 0; n < n_out; n++)
-            out[m * out_stride + n] = dot_f32_row(a + m * a_stride, w + n * n_in, n_in);
+        for (size_t n = 0; n < n_out; n++) out[m * out_stride + n] = dot_f32_row(a + m * a_stride, w + n * n_in, n_in);
 }
 
 void b2_isa_fill_scalar(b2_isa *isa) {
@@ -47,8 +46,8 @@ void b2_isa_fill_scalar(b2_isa *isa) {
     isa->gemm_f32_name = "scalar";
 }
 
-/* log x for x >= 1: x = m 2^e with m in [1/sqrt 2, sqrt 2), s = (m - 1) / (m + 1), log m = 2 s + 2 s^3 (c0 + c1 s^2 + ..)
- * (least squares, error 5e-10). */
+/* log x for x >= 1: x = m 2^e with m in [1/sqrt 2, sqrt 2), s = (m - 1) / (m + 1), log m = 2 s + 2 s^3 (c0 + c1 s^2 +
+ * ..) (least squares, error 5e-10). */
 float b2_log_f32(float x) {
     if (!(x < INFINITY)) return x;
     const uint32_t bits = b2_f32_bits(x), offset = bits - 0x3F3504F3u; /* the bits of 1/sqrt 2 */

@@ -1,6 +1,8 @@
-/* vec16_avx2.h: sixteen numbers at once, in two registers. The words that rows16.h and attend16.h are written in. */
+/* vec16_avx2.h: sixteen numbers at once, in two registers. The operations that
+ * rows16.h, attend16.h and the templates of products are written in. */
 #ifndef B2_VEC16_AVX2_H
 #define B2_VEC16_AVX2_H
+#define B2_VEC16 /* what the templates look for */
 
 #include "kernels/unroll.h"
 
@@ -54,7 +56,7 @@ INLINE __m256 load_bf16_eight(const uint16_t *x) {
 INLINE v16 v16_load_bf16(const uint16_t *x) { return (v16){load_bf16_eight(x), load_bf16_eight(x + 8)}; }
 INLINE v16 v16_from_integers(v16i v) { return (v16){_mm256_cvtepi32_ps(v.a), _mm256_cvtepi32_ps(v.b)}; }
 
-#define V16_BINARY(name, type, op) \
+#define V16_BINARY(name, type, op)                                                                                     \
     INLINE type name(type v, type w) { return (type){op(v.a, w.a), op(v.b, w.b)}; }
 V16_BINARY(v16_add, v16, _mm256_add_ps)
 V16_BINARY(v16_sub, v16, _mm256_sub_ps)
@@ -84,7 +86,12 @@ INLINE v16 v16_relu(v16 v) {
 }
 
 INLINE v16i v16i_load_bytes(const int8_t *x) {
-    return (v16i){_mm256_loadu_si256((const __m256i *)(const void *)x), _mm256_loadu_si256((const __m256i *)(const void *)(x + 32))};
+    return (v16i){_mm256_loadu_si256((const __m256i *)(const void *)x),
+                  _mm256_loadu_si256((const __m256i *)(const void *)(x + 32))};
+}
+INLINE void v16i_store_bytes(int8_t *x, v16i v) {
+    _mm256_storeu_si256((__m256i *)(void *)x, v.a);
+    _mm256_storeu_si256((__m256i *)(void *)(x + 32), v.b);
 }
 INLINE uint32_t find_zero(__m256i v) {
     return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(v, _mm256_setzero_si256())));

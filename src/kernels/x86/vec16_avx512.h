@@ -1,6 +1,8 @@
-/* vec16_avx512.h: sixteen numbers at once, in one register. The words that rows16.h and attend16.h are written in. */
+/* vec16_avx512.h: sixteen numbers at once, in one register. The operations that
+ * rows16.h, attend16.h and the templates of products are written in. */
 #ifndef B2_VEC16_AVX512_H
 #define B2_VEC16_AVX512_H
+#define B2_VEC16 /* what the templates look for */
 
 #include "kernels/unroll.h"
 
@@ -44,9 +46,7 @@ INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
 INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
 INLINE void v16_chain(v16 *sum, v16 x, v16 y) { *sum = v16_fma(x, y, *sum); }
 /* a <= 0 ? +0 : a, NaN stays */
-INLINE v16 v16_relu(v16 a) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NLE_UQ), a);
-}
+INLINE v16 v16_relu(v16 a) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NLE_UQ), a); }
 
 INLINE v16i v16i_set(int32_t x) { return _mm512_set1_epi32(x); }
 INLINE v16i v16_bits(v16 a) { return _mm512_castps_si512(a); }
@@ -56,7 +56,9 @@ INLINE v16 v16_from_integers(v16i a) { return _mm512_cvtepi32_ps(a); }
 INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
 INLINE v16i v16i_sub(v16i a, v16i b) { return _mm512_sub_epi32(a, b); }
 INLINE v16i v16i_or(v16i a, v16i b) { return _mm512_or_si512(a, b); }
+INLINE v16i v16i_xor(v16i a, v16i b) { return _mm512_xor_si512(a, b); }
 INLINE v16i v16i_load_bytes(const int8_t *x) { return _mm512_loadu_si512(x); }
+INLINE void v16i_store_bytes(int8_t *x, v16i a) { _mm512_storeu_si512(x, a); }
 /* bit j: lane j is not 0 */
 INLINE uint32_t v16i_find_nonzero(v16i a) { return _mm512_test_epi32_mask(a, a); }
 INLINE v16i v16i_and(v16i a, v16i b) { return _mm512_and_si512(a, b); }
