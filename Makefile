@@ -20,7 +20,7 @@ OMP_LIB := $(if $(findstring clang,$(CC)),libomp.so,libgomp.so)
 OPENMP ?= $(if $(SANITIZE),0,$(if $(filter /%,$(shell $(CC) -print-file-name=$(OMP_LIB))),1,0))
 BLAS   ?= $(call has,openblas)
 ARCHIVE ?= $(call has,libarchive)
-# Libraries that decode pictures: flag, package of pkg-config, what is linked.
+# Libraries that decode pictures.
 JPEG   ?= $(call has,libjpeg)
 SPNG   ?= $(call has,spng)
 WEBP   ?= $(call has,libwebp libwebpdemux)
@@ -29,8 +29,13 @@ GIF    ?= $(if $(wildcard $(addsuffix /gif_lib.h,/usr/include /usr/local/include
 HEIF   ?= $(call has,libheif)
 AVIF   ?= $(call has,libavif)
 JXL    ?= $(call has,libjxl)
-PICTURE_LIBS := JPEG=-ljpeg SPNG=-lspng WEBP=-lwebp,-lwebpdemux TIFF=-ltiff GIF=-lgif HEIF=-lheif AVIF=-lavif JXL=-ljxl
-PICTURE_NAMES := $(foreach l,$(PICTURE_LIBS),$(firstword $(subst =, ,$(l))))
+PICTURE_LIBS := JPEG=-ljpeg SPNG=-lspng WEBP=-lwebp,-lwebpdemux TIFF=-ltiff GIF=-lgif
+# Loaded when the first such file comes (src/base/library.h), not linked: they bring 47 others along.
+LOADED_LIBS := HEIF=libheif AVIF=libavif JXL=libjxl ARCHIVE=libarchive
+names_of = $(foreach l,$1,$(firstword $(subst =, ,$(l))))
+PICTURE_NAMES := $(call names_of,$(PICTURE_LIBS) $(filter-out ARCHIVE=%,$(LOADED_LIBS)))
+# NAME=libname: -DB2_SO_NAME=libname.so.1, as the file calls itself.
+soname = $(or $(shell objdump -p $$($(CC) -print-file-name=$1.so) 2>/dev/null | sed -n 's/.*SONAME *//p'),$1.so)
 # What makes the GPU's kernels: a clang, nvcc, texts of a release archive; empty: they are left out.
 PTX    ?= $(if $(findstring linux,$(shell $(CC) -dumpmachine)),$(shell sh src/gpu/make_ptx.sh find))
 
@@ -58,11 +63,8 @@ FEATURE_FLAGS += -DB2_HAVE_BLAS $(shell $(PKG_CONFIG) --cflags openblas)
 LDLIBS += $(shell $(PKG_CONFIG) --libs openblas)
 endif
 comma := ,
-ifeq ($(ARCHIVE),1)
-FEATURE_FLAGS += -DB2_HAVE_ARCHIVE
-PROG_LDLIBS += -larchive
-endif
-FEATURE_FLAGS += $(foreach n,$(PICTURE_NAMES),$(if $(filter 1,$($(n))),-DB2_HAVE_$(n)))
+FEATURE_FLAGS += $(foreach l,$(LOADED_LIBS),$(if $(filter 1,$($(firstword $(subst =, ,$(l))))),-DB2_SO_$(firstword $(subst =, ,$(l)))=$(call soname,$(lastword $(subst =, ,$(l))))))
+FEATURE_FLAGS += $(foreach n,$(PICTURE_NAMES) ARCHIVE,$(if $(filter 1,$($(n))),-DB2_HAVE_$(n)))
 LDLIBS += $(foreach l,$(PICTURE_LIBS),$(if $(filter 1,$($(firstword $(subst =, ,$(l))))),$(subst $(comma), ,$(lastword $(subst =, ,$(l))))))
 
 BASE_FLAGS += $(FEATURE_FLAGS)

@@ -2,13 +2,28 @@
  * says; it is told not to, so that the picture is turned in one place, and only where the caller wants it. */
 #if B2_HAVE_JXL
 
+#include "base/library.h"
 #include "image/decode.h"
 
 #include <jxl/decode.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Loaded when the first JPEG XL comes. */
+#define CALLS(X)                                                                                                       \
+    X(JxlDecoderCreate)                                                                                                \
+    X(JxlDecoderDestroy)                                                                                               \
+    X(JxlDecoderGetBasicInfo)                                                                                          \
+    X(JxlDecoderSetImageOutBuffer)                                                                                     \
+    X(JxlDecoderSubscribeEvents) X(JxlDecoderSetKeepOrientation) X(JxlDecoderSetInput) X(JxlDecoderCloseInput)         \
+        X(JxlDecoderProcessInput) X(JxlDecoderFlushImage)
+typedef struct jxl_calls {
+    CALLS(B2_CALL_FIELD)
+} jxl_calls;
+static const char *const names[] = {CALLS(B2_CALL_NAME)};
+
 typedef struct jxl_job {
+    jxl_calls lib;
     b2_decoding *d;
     JxlDecoder *jxl;
     JxlBasicInfo info;
@@ -47,32 +62,33 @@ static int find_orientation(const jxl_job *job) {
 
 static blip2_status prepare(jxl_job *job, blip2_error *err) {
     static const JxlPixelFormat format = {4, JXL_TYPE_UINT8, JXL_NATIVE_ENDIAN, 0};
-    if (JxlDecoderGetBasicInfo(job->jxl, &job->info) != JXL_DEC_SUCCESS) return fail(job, JXL_DEC_ERROR, err);
+    if (job->lib.JxlDecoderGetBasicInfo(job->jxl, &job->info) != JXL_DEC_SUCCESS) return fail(job, JXL_DEC_ERROR, err);
     job->d->orientation = find_orientation(job);
     const size_t width = job->info.xsize, height = job->info.ysize;
     B2_TRY(b2_decoding_begin(job->d, "JPEG XL", width, height, B2_ROWS_DOWN, err));
     job->rgba = calloc(width * height, 4);
     if (job->rgba == NULL) return b2_decoding_fail_memory(job->d, err);
-    return JxlDecoderSetImageOutBuffer(job->jxl, &format, job->rgba, 4 * width * height) == JXL_DEC_SUCCESS
+    return job->lib.JxlDecoderSetImageOutBuffer(job->jxl, &format, job->rgba, 4 * width * height) == JXL_DEC_SUCCESS
                ? BLIP2_OK
                : fail(job, JXL_DEC_ERROR, err);
 }
 
 /* Events until the first frame is there. */
 static blip2_status decode(jxl_job *job, blip2_error *err) {
-    job->jxl = JxlDecoderCreate(NULL);
+    B2_TRY(b2_library_load(job->d->name, B2_LIBRARY(B2_SO_JXL), names, sizeof names / sizeof *names, &job->lib, err));
+    job->jxl = job->lib.JxlDecoderCreate(NULL);
     if (job->jxl == NULL) return b2_decoding_fail_memory(job->d, err);
-    JxlDecoderSubscribeEvents(job->jxl, JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE);
-    JxlDecoderSetKeepOrientation(job->jxl, JXL_TRUE);
-    JxlDecoderSetInput(job->jxl, job->d->bytes, job->d->n_bytes);
-    JxlDecoderCloseInput(job->jxl);
+    job->lib.JxlDecoderSubscribeEvents(job->jxl, JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE);
+    job->lib.JxlDecoderSetKeepOrientation(job->jxl, JXL_TRUE);
+    job->lib.JxlDecoderSetInput(job->jxl, job->d->bytes, job->d->n_bytes);
+    job->lib.JxlDecoderCloseInput(job->jxl);
     for (;;) {
-        const JxlDecoderStatus code = JxlDecoderProcessInput(job->jxl);
+        const JxlDecoderStatus code = job->lib.JxlDecoderProcessInput(job->jxl);
         if (code == JXL_DEC_FULL_IMAGE) return BLIP2_OK;
         if (code == JXL_DEC_BASIC_INFO) {
             B2_TRY(prepare(job, err));
         } else if (job->rgba != NULL && job->d->options->read_truncated) {
-            JxlDecoderFlushImage(job->jxl); /* what is there */
+            job->lib.JxlDecoderFlushImage(job->jxl); /* what is there */
             return BLIP2_OK;
         } else {
             return fail(job, code, err);
@@ -88,7 +104,7 @@ blip2_status b2_jxl_decode(b2_decoding *d, blip2_error *err) {
         b2_decoding_put(d, y);
     }
     free(job.rgba);
-    if (job.jxl != NULL) JxlDecoderDestroy(job.jxl);
+    if (job.jxl != NULL) job.lib.JxlDecoderDestroy(job.jxl);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include "lists/tar.h"
 
 #include "base/json_string.h"
+#include "base/library.h"
 #include "base/retry.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -35,7 +36,22 @@ enum {
     MAX_NAME_BYTES = 1 << 16
 };
 
+/* Loaded when the first tar is opened. */
+#define CALLS(X)                                                                                                       \
+    X(archive_read_new)                                                                                                \
+    X(archive_read_free)                                                                                               \
+    X(archive_read_support_format_tar)                                                                                 \
+    X(archive_read_support_filter_gzip)                                                                                \
+    X(archive_read_support_filter_zstd) X(archive_read_open_fd) X(archive_read_next_header) X(archive_read_data)       \
+        X(archive_error_string) X(archive_errno) X(archive_entry_pathname) X(archive_entry_pathname_utf8)              \
+            X(archive_entry_filetype) X(archive_entry_hardlink) X(archive_entry_size)
+typedef struct archive_calls {
+    CALLS(B2_CALL_FIELD)
+} archive_calls;
+static const char *const names[] = {CALLS(B2_CALL_NAME)};
+
 struct b2_tar {
+    archive_calls lib;
     struct archive *archive;
     int fd; /* -1: stdin */
     const char *path;
@@ -60,7 +76,7 @@ bool b2_tar_is_supported(void) { return true; }
 static const char *say_path(const b2_tar *tar) { return strcmp(tar->path, "-") == 0 ? "stdin" : tar->path; }
 
 static const char *say_why(const b2_tar *tar) {
-    const char *why = archive_error_string(tar->archive);
+    const char *why = tar->lib.archive_error_string(tar->archive);
     return why != NULL ? why : "damaged";
 }
 
@@ -69,27 +85,29 @@ static blip2_status open_archive(b2_tar *tar, blip2_error *err) {
     tar->fd = is_stdin ? -1 : b2_open(tar->path, O_RDONLY, 0);
     if (tar->fd < 0 && !is_stdin) return b2_fail(err, BLIP2_IO, "%s: cannot be opened: %s", tar->path, strerror(errno));
     errno = 0; /* libarchive says nothing of memory that was refused */
-    const int code = archive_read_open_fd(tar->archive, is_stdin ? 0 : tar->fd, BLOCK_BYTES);
+    const int code = tar->lib.archive_read_open_fd(tar->archive, is_stdin ? 0 : tar->fd, BLOCK_BYTES);
     if (code == ARCHIVE_OK || code == ARCHIVE_WARN) return BLIP2_OK;
     if (errno == ENOMEM) return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", say_path(tar));
-    return b2_fail(err, archive_errno(tar->archive) > 0 ? BLIP2_IO : BLIP2_FORMAT, "%s: cannot be read as tar: %s",
-                   say_path(tar), say_why(tar));
+    return b2_fail(err, tar->lib.archive_errno(tar->archive) > 0 ? BLIP2_IO : BLIP2_FORMAT,
+                   "%s: cannot be read as tar: %s", say_path(tar), say_why(tar));
+}
+
+static blip2_status load(b2_tar *tar, blip2_error *err) {
+    B2_TRY(b2_library_load(tar->path, B2_LIBRARY(B2_SO_ARCHIVE), names, sizeof names / sizeof *names, &tar->lib, err));
+    tar->archive = tar->lib.archive_read_new();
+    if (tar->archive == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", tar->path);
+    tar->lib.archive_read_support_format_tar(tar->archive);
+    tar->lib.archive_read_support_filter_gzip(tar->archive);
+    tar->lib.archive_read_support_filter_zstd(tar->archive);
+    return BLIP2_OK;
 }
 
 blip2_status b2_tar_open(const char *path, size_t max_bytes, b2_tar **out, blip2_error *err) {
     b2_tar *tar = *out = calloc(1, sizeof *tar);
-    if (tar != NULL) *tar = (b2_tar){.archive = archive_read_new(), .fd = -1};
-    if (tar == NULL || tar->archive == NULL) {
-        free(tar);
-        *out = NULL;
-        return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", path);
-    }
-    tar->path = path;
-    tar->max_bytes = max_bytes;
-    archive_read_support_format_tar(tar->archive);
-    archive_read_support_filter_gzip(tar->archive);
-    archive_read_support_filter_zstd(tar->archive);
-    const blip2_status status = open_archive(tar, err);
+    if (tar == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", path);
+    *tar = (b2_tar){.fd = -1, .path = path, .max_bytes = max_bytes};
+    blip2_status status = load(tar, err);
+    if (status == BLIP2_OK) status = open_archive(tar, err);
     if (status == BLIP2_OK) return BLIP2_OK;
     b2_tar_close(tar);
     *out = NULL;
@@ -98,7 +116,7 @@ blip2_status b2_tar_open(const char *path, size_t max_bytes, b2_tar **out, blip2
 
 void b2_tar_close(b2_tar *tar) {
     if (tar == NULL) return;
-    archive_read_free(tar->archive);
+    if (tar->archive != NULL) tar->lib.archive_read_free(tar->archive);
     if (tar->fd >= 0) close(tar->fd);
     free(tar);
 }
@@ -106,9 +124,9 @@ void b2_tar_close(b2_tar *tar) {
 /* ---- names ----------------------------------------------------------------------------------------------------- */
 
 /* Bytes as they stand in the archive: nothing is turned into the locale's characters. NULL: no usable name. */
-static const char *name_of(struct archive_entry *entry) {
-    const char *name = archive_entry_pathname(entry);
-    if (name == NULL) name = archive_entry_pathname_utf8(entry);
+static const char *name_of(const b2_tar *tar, struct archive_entry *entry) {
+    const char *name = tar->lib.archive_entry_pathname(entry);
+    if (name == NULL) name = tar->lib.archive_entry_pathname_utf8(entry);
     return name != NULL && strlen(name) < MAX_NAME_BYTES ? name : NULL;
 }
 
@@ -124,10 +142,10 @@ static const char *skip_here(const char *name) {
     return name;
 }
 
-static bool is_member(struct archive_entry *entry) {
-    const char *name = name_of(entry);
-    return archive_entry_filetype(entry) == AE_IFREG && archive_entry_hardlink(entry) == NULL && name != NULL &&
-           find_key(skip_here(name)) > 0;
+static bool is_member(const b2_tar *tar, struct archive_entry *entry) {
+    const char *name = name_of(tar, entry);
+    return tar->lib.archive_entry_filetype(entry) == AE_IFREG && tar->lib.archive_entry_hardlink(entry) == NULL &&
+           name != NULL && find_key(skip_here(name)) > 0;
 }
 
 /* ---- members --------------------------------------------------------------------------------------------------- */
@@ -140,9 +158,9 @@ static void note_damage(b2_tar *tar, const char *why) {
 static bool find_member(b2_tar *tar) {
     while (tar->entry == NULL && !tar->has_ended) {
         errno = 0;
-        const int code = archive_read_next_header(tar->archive, &tar->entry);
+        const int code = tar->lib.archive_read_next_header(tar->archive, &tar->entry);
         const bool is_read = code == ARCHIVE_OK || code == ARCHIVE_WARN;
-        if (!is_read || !is_member(tar->entry)) tar->entry = NULL;
+        if (!is_read || !is_member(tar, tar->entry)) tar->entry = NULL;
         if (is_read && errno != ENOMEM) continue; /* without memory a member may have no name */
         tar->entry = NULL;
         if (code == ARCHIVE_EOF) tar->has_ended = true;
@@ -155,7 +173,7 @@ static bool find_member(b2_tar *tar) {
 
 /* Reads the member whole, NUL after it. NULL with *error set. */
 static char *read_member(b2_tar *tar, const char *name, size_t max_bytes, size_t *n, blip2_error *error) {
-    const int64_t size = archive_entry_size(tar->entry);
+    const int64_t size = tar->lib.archive_entry_size(tar->entry);
     *n = 0;
     if (size < 0 || (uint64_t)size > max_bytes) {
         b2_fail(error, BLIP2_LIMIT, "%s: %s has %lld bytes, expected at most %zu", say_path(tar), name, (long long)size,
@@ -168,7 +186,7 @@ static char *read_member(b2_tar *tar, const char *name, size_t max_bytes, size_t
         return NULL;
     }
     while (*n < (size_t)size) {
-        const la_ssize_t got = archive_read_data(tar->archive, bytes + *n, (size_t)size - *n);
+        const la_ssize_t got = tar->lib.archive_read_data(tar->archive, bytes + *n, (size_t)size - *n);
         tar->has_ended |= got == ARCHIVE_FATAL;
         if (got <= 0) break;
         *n += (size_t)got;
@@ -230,7 +248,7 @@ static void gather_all(b2_tar *tar, gathering *g) {
     fputs("{\"__key__\":", g->json);
     b2_json_write_text(g->first, g->n_key, g->json);
     for (bool is_first = true; find_member(tar); is_first = false) {
-        const char *name = skip_here(name_of(tar->entry));
+        const char *name = skip_here(name_of(tar, tar->entry));
         const bool is_same = find_key(name) == g->n_key && strncmp(name, g->first, g->n_key) == 0;
         if (!is_first && (!is_same || strcmp(name, g->first) == 0)) break;
         char *copy = strdup(name); /* libarchive's own may change while the member is read */
@@ -254,7 +272,7 @@ blip2_status b2_tar_next(b2_tar *tar, b2_sample *s, bool *has_sample, blip2_erro
     *has_sample = has_member || tar->damage.status != BLIP2_OK;
     if (!*has_sample) return BLIP2_OK;
     if (tar->damage.status != BLIP2_OK) return hand_out_damage(tar, s, err);
-    gathering g = {.sample = s, .first = strdup(skip_here(name_of(tar->entry)))};
+    gathering g = {.sample = s, .first = strdup(skip_here(name_of(tar, tar->entry)))};
     size_t n_json = 0;
     g.json = open_memstream(&s->json, &n_json);
     bool is_whole = g.first != NULL && g.json != NULL;

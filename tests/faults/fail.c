@@ -4,7 +4,8 @@
  *   FAIL_CALL=name FAIL_EINTR=k the first of each k is interrupted
  *   FAIL_SIGNAL=s FAIL_N=n      the signal comes with the n-th allocation
  *   FAIL_COUNT=file             a line for each name: how many there were
- * Counting begins when the program ignores SIGPIPE: what loads before main is not ours. System calls are caught by a
+ * Counting begins when the program ignores SIGPIPE: what loads before main is not ours, nor is what a dlopen() does
+ * (constructors of C++ end the process where memory is refused). System calls are caught by a
  * filter of the kernel (seccomp) that sends SIGSYS for all of one number but those made at one address: ours. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -66,6 +67,7 @@ static atomic_long n_allocations, n_calls;
 static atomic_bool is_on;
 static long refused, refuses_all, wanted, interrupts, signal_wanted;
 static int error_wanted;
+static _Thread_local __attribute__((tls_model("initial-exec"))) bool is_loading;
 
 static long number(const char *name) {
     const char *text = getenv(name);
@@ -75,7 +77,7 @@ static long number(const char *name) {
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 static bool is_refused(void) {
-    if (!is_on) return false;
+    if (!is_on || is_loading) return false;
     const long n = ++n_allocations;
     if (signal_wanted != 0 && n == wanted) raise((int)signal_wanted);
     if (n != refused && !(refuses_all && refused > 0 && n > refused)) return false;
@@ -120,8 +122,9 @@ static void on_call(int signal_number, siginfo_t *info, void *context) {
     (void)signal_number;
     ucontext_t *uc = context;
     const int before = errno;
-    const long n = is_on ? ++n_calls : 0, call = info->si_syscall;
-    const bool fails = is_on && (interrupts ? n % interrupts == 1 : n == wanted);
+    const bool counts = is_on && !is_loading;
+    const long n = counts ? ++n_calls : 0, call = info->si_syscall;
+    const bool fails = counts && (interrupts ? n % interrupts == 1 : n == wanted);
     /* Whatever close() answers, the descriptor is gone. */
     if (!fails || call == SYS_close)
         RESULT(uc) = fail_call(call, (long)ARGUMENT(uc, 0), (long)ARGUMENT(uc, 1), (long)ARGUMENT(uc, 2),
@@ -152,6 +155,16 @@ static bool catch_calls(const int *wanted_numbers) {
     };
     struct sock_fprog program = {.len = sizeof rules / sizeof rules[0], .filter = (struct sock_filter *)rules};
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* ---- libraries that are loaded while it runs ------------------------------------------------------------------- */
+
+void *dlopen(const char *file, int mode) {
+    void *(*next)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
+    is_loading = true;
+    void *library = next(file, mode);
+    is_loading = false;
+    return library;
 }
 
 /* ---- the moment at which it begins ------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/grow.h"
+#include "base/library.h"
 #include "base/mapfile.h"
 #include "base/parallel.h"
 #include "base/path.h"
@@ -394,6 +395,25 @@ static void test_links_are_followed_to_what_is_not_there_yet(void **state) {
     rmdir(folder);
 }
 
+static void test_a_library_is_loaded_when_it_is_needed(void **state) {
+    (void)state;
+    struct {
+        int (*first)(const char *), (*second)(int);
+    } calls = {NULL, NULL};
+    const char *const names[] = {"atoi", "abs"}, *const missing[] = {"atoi", "b2_no_such_function"};
+    blip2_error err;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(b2_library_load("a.heic", "libc.so.6", names, 2, &calls, &err), BLIP2_OK);
+    assert_int_equal(calls.first("-41"), -41);
+    assert_int_equal(calls.second(-1), 1);
+
+    assert_int_equal(b2_library_load("a.heic", "libc.so.6", missing, 2, &calls, &err), BLIP2_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "a.heic: needs a library that cannot be loaded"));
+    assert_non_null(strstr(err.message, "b2_no_such_function"));
+    assert_int_equal(b2_library_load("a.heic", "libb2-none.so.1", names, 2, &calls, &err), BLIP2_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "libb2-none.so.1"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_is_one_line_of_valid_utf8),
@@ -401,6 +421,7 @@ int main(void) {
         cmocka_unit_test(test_every_unit_runs_once),
         cmocka_unit_test(test_nobody_waits_for_a_busy_thread),
         cmocka_unit_test(test_mapfile),
+        cmocka_unit_test(test_a_library_is_loaded_when_it_is_needed),
         cmocka_unit_test(test_a_map_is_locked),
         cmocka_unit_test(test_machine),
         cmocka_unit_test(test_utf8_is_exactly_unicode_s),
