@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """make_full.py: writes a full-size blip2-opt-2.7b checkpoint of random weights, and what transformers makes of it.
 
-    make_full.py OUT [--dtype f16|f32] [--layers N] [--outliers] [--live-fraction 0.05] [--coco] [--old-hub] [--seed N]
+    make_full.py OUT [--dtype f16|f32] [--layers N] [--outliers] [--live-fraction 0.05] [--coco] [--old-hub] [--ends N] [--seed N]
     make_full.py OUT --expect IMAGE...      (of an OUT that exists: only writes OUT/expected.json)
 
 Names, shapes, shards and configuration are the hub's; the vocabulary is OPT's own. Each tensor is drawn from a PCG64 stream
@@ -44,8 +44,25 @@ def sparse_relu(fraction):
     return -t * FC1_STD, math.sqrt(0.5 / energy)
 
 
+def stop_factor(n_tokens):
+    """The stop id's row of embeddings times this: its logit, as normal as the others', is then the largest in one step of
+    n_tokens, so captions end after n_tokens on average (as a die does: many earlier, some much later)."""
+    largest = statistics.NormalDist().inv_cdf(1 - 1 / PIECES)
+    return np.float32(largest / statistics.NormalDist().inv_cdf(1 - 1 / n_tokens))
+
+
 def chunks(job):
     """The values of one tensor as flat f32 pieces."""
+    done, width = 0, job["shape"][-1]
+    for x in drawn_chunks(job):
+        if job["ends"] and "embed_tokens" in job["name"].replace("lm_head", "embed_tokens"):
+            at = NEWLINE_ID * width - done
+            x[max(at, 0):max(at + width, 0)] *= stop_factor(job["ends"])
+        done += len(x)
+        yield x
+
+
+def drawn_chunks(job):
     name, shape, rule, s, live = job["name"], job["shape"], job["rule"], job["s"], job["live"]
     scale = golden.scale_of(shape, rule, s["outliers"])
     fc = "decoder.layers" in name and live is not None and name.rpartition(".layers.")[2].partition(".")[2]
@@ -90,7 +107,7 @@ def split(tensors, unit):
     return shards, total
 
 
-def write_weights(folder, s, shards, total, live):
+def write_weights(folder, s, shards, total, args):
     """The containers' headers and index, then all tensors at their places."""
     unit, jobs, weight_map = 2 if s["dtype"] == "F16" else 4, [], {}
     for i, part in enumerate(shards):
@@ -98,7 +115,7 @@ def write_weights(folder, s, shards, total, live):
         header = golden.safetensors_header([(n, shape, s["dtype"], math.prod(shape) * unit) for n, shape, _ in part])
         at = len(header)
         for name, shape, rule in part:
-            jobs.append(dict(path=path, at=at, name=name, shape=shape, rule=rule, s=s, live=live))
+            jobs.append(dict(path=path, at=at, name=name, shape=shape, rule=rule, s=s, live=args.live_fraction, ends=args.ends))
             weight_map[name] = path.name
             at += math.prod(shape) * unit
         path.write_bytes(header)
@@ -131,7 +148,7 @@ def write_checkpoint(args):
     golden.write_tokenizer(part, vocab, merges, not args.old_hub, "json" if args.old_hub else "both")
     for name in ("vocab.json", "merges.txt"):
         shutil.copyfile(args.tokenizer / name, part / name)
-    write_weights(part, s, shards, total, args.live_fraction)
+    write_weights(part, s, shards, total, args)
     part.rename(args.out)
 
 
@@ -184,6 +201,7 @@ def main():
     ap.add_argument("--layers", type=int, help="of every tower, for small disks (default: 39, 12 and 32)")
     ap.add_argument("--outliers", action="store_true", help="six dimensions of 20 to 60 x in the LayerNorm gains of ViT and OPT")
     ap.add_argument("--live-fraction", type=float, metavar="F", help="about this share of OPT's ReLU outputs is not zero (default: half)")
+    ap.add_argument("--ends", type=int, metavar="N", help="captions end after about N tokens (default: nothing leans towards the end)")
     ap.add_argument("--coco", action="store_true", help="364 pixels, 677 positions")
     ap.add_argument("--old-hub", action="store_true", help="as in early 2023: 50272 rows, stored copy of lm_head, every key in config.json")
     ap.add_argument("--seed", type=int, default=1)
