@@ -85,7 +85,7 @@ check-arm: $(ARM_B)/checkkernels ## the ARM kernels against the definition, unde
 	@$(ARM_QEMU) -cpu max $<
 -include $(ARM_SRC:%.c=$(ARM_B)/%.d)
 
-# ---- AMX on CPUs without it: a SIGILL handler carries out the tile instructions of the objects that ship -----------------
+# ---- AMX; on CPUs without it a SIGILL handler carries out the tile instructions of the objects that ship -----------------
 AMX_DIR  := $(B)/tests/kernels/amx
 AMX_TRAP := $(AMX_DIR)/tile_trap.o
 AMX_WRAP := -Wl,--wrap=b2_cpu_features,--wrap=b2_cpu_permit_amx
@@ -100,7 +100,7 @@ $(AMX_DIR)/blip2: $(MAIN_OBJ) $(PROG_OBJ) $(LIB_OBJ) $(AMX_DIR)/pretend.o $(AMX_
 $(AMX_DIR)/test_bytes: $(B)/tests/parity/test_bytes.o $(PROG_OBJ) $(LIB_OBJ) $(AMX_DIR)/pretend.o $(AMX_TRAP)
 	$(AMX_LINK) $(AMX_WRAP)
 .PHONY: check-amx
-check-amx: all $(AMX_BIN) ## AMX kernels, goldens and captions through a SIGILL trap (a CPU with AVX-512 VNNI)
+check-amx: all $(AMX_BIN) ## AMX kernels, goldens and captions, through a SIGILL trap where the CPU has no AMX (it needs AVX-512 VNNI)
 	@BLIP2=$(CURDIR)/$(B)/blip2 AMX=$(CURDIR)/$(AMX_DIR) sh tests/tools/check_amx.sh
 
 # ---- x86 CPUs without AVX, under qemu -----------------------------------------------------------------------------------

@@ -15,8 +15,10 @@
     X(avifDecoderDestroy)                                                                                              \
     X(avifDecoderSetIOMemory)                                                                                          \
     X(avifDecoderParse)                                                                                                \
-    X(avifDecoderNextImage) X(avifCodecName) X(avifResultToString) X(avifRGBImageSetDefaults)                          \
-        X(avifRGBImageAllocatePixels) X(avifRGBImageFreePixels) X(avifImageYUVToRGB)
+    X(avifDecoderNextImage)                                                                                            \
+    X(avifCodecName)                                                                                                   \
+    X(avifResultToString)                                                                                              \
+    X(avifRGBImageSetDefaults) X(avifRGBImageAllocatePixels) X(avifRGBImageFreePixels) X(avifImageYUVToRGB)
 typedef struct avif_calls {
     CALLS(B2_CALL_FIELD)
 } avif_calls;

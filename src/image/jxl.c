@@ -15,8 +15,9 @@
     X(JxlDecoderDestroy)                                                                                               \
     X(JxlDecoderGetBasicInfo)                                                                                          \
     X(JxlDecoderSetImageOutBuffer)                                                                                     \
-    X(JxlDecoderSubscribeEvents) X(JxlDecoderSetKeepOrientation) X(JxlDecoderSetInput) X(JxlDecoderCloseInput)         \
-        X(JxlDecoderProcessInput) X(JxlDecoderFlushImage)
+    X(JxlDecoderSubscribeEvents)                                                                                       \
+    X(JxlDecoderSetKeepOrientation)                                                                                    \
+    X(JxlDecoderSetInput) X(JxlDecoderCloseInput) X(JxlDecoderProcessInput) X(JxlDecoderFlushImage)
 typedef struct jxl_calls {
     CALLS(B2_CALL_FIELD)
 } jxl_calls;

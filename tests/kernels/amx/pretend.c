@@ -1,5 +1,6 @@
-/* pretend.c: linked with --wrap into the program and a test, so that they choose amx; its tiles the trap carries out:
- * whole captions through the machine code that ships. Prints at the end whether every configuration was released. */
+/* pretend.c: linked with --wrap into the program and a test, so that they choose amx; the trap carries out its tiles, or
+ * the CPU does: whole captions through the machine code that ships. Prints at the end whether every configuration was
+ * released. */
 #include "base/cpu.h"
 #include "tile_trap.h"
 
@@ -25,6 +26,10 @@ bool __wrap_b2_cpu_permit_amx(void) {
 
 __attribute__((destructor)) static void report(void) {
     const tile_counts n = tile_trap_counts();
+    if (n.is_native) {
+        fprintf(stderr, "tile_trap: this CPU's own tiles, left configured: %d\n", n.is_left);
+        return;
+    }
     fprintf(stderr, "tile_trap: %" PRIu64 " products, configured %" PRIu64 ", released %" PRIu64 "\n", n.multiplied,
             n.configured, n.released);
 }

@@ -1,14 +1,15 @@
-/* tile_trap.c: the six instructions of AMX-TILE and AMX-INT8 that isa_amx.c uses, carried out by a SIGILL handler; see
- * Intel's Software Developer's Manual, volume 2, and volume 1 chapter 18. What the manual answers with #UD or #GP ends
- * the test with a sentence: tiles that are not configured or do not fit, reserved bytes, a tile twice. Other illegal
- * instructions stay illegal. */
+/* tile_trap.c: see tile_trap.h. The six instructions of AMX-TILE and AMX-INT8 that isa_amx.c uses, carried out by a
+ * SIGILL handler; see Intel's Software Developer's Manual, volume 2, and volume 1 chapter 18. What the manual answers
+ * with #UD or #GP ends the test with a sentence: tiles that are not configured or do not fit, reserved bytes, a tile
+ * twice. Other illegal instructions stay illegal. */
 #define _GNU_SOURCE
 #include "tile_trap.h"
 
+#include <cpuid.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -23,7 +24,19 @@ typedef struct tile_state {
 static _Thread_local tile_state state;
 static _Atomic uint64_t configured, released, zeroed, loaded, stored, multiplied;
 
-tile_counts tile_trap_counts(void) { return (tile_counts){configured, released, zeroed, loaded, stored, multiplied}; }
+static atomic_bool is_native;
+
+/* Register n of what the system saves: 0 what it can, 1 what is not in its first state now. Bits 17, 18: the tiles. */
+static bool has_tiles(unsigned n) {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(n));
+    return (low & 0x60000) != 0;
+}
+
+tile_counts tile_trap_counts(void) {
+    return (tile_counts){configured, released,   zeroed,    loaded,
+                         stored,     multiplied, is_native, is_native && has_tiles(1)};
+}
 
 static void refuse(const char *why) {
     const char *const parts[] = {"tile_trap: ", why, "\n"};
@@ -162,7 +175,20 @@ static void on_illegal(int number, siginfo_t *info, void *context) {
     if (!carry_out(((ucontext_t *)context)->uc_mcontext.gregs)) signal(number, SIG_DFL); /* it comes again, for good */
 }
 
+/* A CPU with tiles carries out ldtilecfg without permission, and raises SIGILL for the others: half of it cannot be
+ * imitated there. */
+static bool cpu_has_tiles(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1) && has_tiles(0);
+}
+
 void tile_trap_set(void) {
+    enum { REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18 };
+    if (cpu_has_tiles()) {
+        demand(syscall(SYS_arch_prctl, REQ_XCOMP_PERM, XTILEDATA) == 0, "the system does not permit the CPU's tiles");
+        is_native = true;
+        return;
+    }
     const struct sigaction action = {.sa_sigaction = on_illegal, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigaction(SIGILL, &action, NULL);
 }
