@@ -19,9 +19,10 @@
     X(heif_context_get_primary_image_handle)                                                                           \
     X(heif_image_handle_get_width)                                                                                     \
     X(heif_image_handle_get_height)                                                                                    \
-    X(heif_image_handle_has_alpha_channel) X(heif_image_handle_release) X(heif_decoding_options_alloc)                 \
-        X(heif_decoding_options_free) X(heif_decode_image) X(heif_image_get_width) X(heif_image_get_height)            \
-            X(heif_image_get_plane_readonly) X(heif_image_is_premultiplied_alpha) X(heif_image_release)
+    X(heif_image_handle_has_alpha_channel)                                                                             \
+    X(heif_image_handle_release) X(heif_decoding_options_alloc) X(heif_decoding_options_free) X(heif_decode_image)     \
+        X(heif_image_get_width) X(heif_image_get_height) X(heif_image_get_plane_readonly)                              \
+            X(heif_image_is_premultiplied_alpha) X(heif_image_release)
 typedef struct heif_calls {
     CALLS(B2_CALL_FIELD)
 } heif_calls;

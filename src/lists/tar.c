@@ -45,8 +45,9 @@ enum {
     X(archive_read_support_filter_zstd)                                                                                \
     X(archive_read_open_fd)                                                                                            \
     X(archive_read_next_header)                                                                                        \
-    X(archive_read_data) X(archive_error_string) X(archive_errno) X(archive_entry_pathname)                            \
-        X(archive_entry_pathname_utf8) X(archive_entry_filetype) X(archive_entry_hardlink) X(archive_entry_size)
+    X(archive_read_data)                                                                                               \
+    X(archive_error_string) X(archive_errno) X(archive_entry_pathname) X(archive_entry_pathname_utf8)                  \
+        X(archive_entry_filetype) X(archive_entry_hardlink) X(archive_entry_size)
 typedef struct archive_calls {
     CALLS(B2_CALL_FIELD)
 } archive_calls;

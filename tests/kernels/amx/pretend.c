@@ -1,6 +1,6 @@
-/* pretend.c: linked with --wrap into the program and a test, so that they choose amx; the trap carries out its tiles, or
- * the CPU does: whole captions through the machine code that ships. Prints at the end whether every configuration was
- * released. */
+/* pretend.c: linked with --wrap into the program and a test, so that they choose amx; the trap carries out its tiles,
+ * or the CPU does: whole captions through the machine code that ships. Prints at the end whether every configuration
+ * was released. */
 #include "base/cpu.h"
 #include "tile_trap.h"
 
