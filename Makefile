@@ -67,6 +67,8 @@ FEATURE_FLAGS += $(foreach l,$(LOADED_LIBS),$(if $(filter 1,$($(firstword $(subs
 FEATURE_FLAGS += $(foreach n,$(PICTURE_NAMES) ARCHIVE,$(if $(filter 1,$($(n))),-DB2_HAVE_$(n)))
 LDLIBS += $(foreach l,$(PICTURE_LIBS),$(if $(filter 1,$($(firstword $(subst =, ,$(l))))),$(subst $(comma), ,$(lastword $(subst =, ,$(l))))))
 
+FEATURE_FLAGS += $(if $(SANITIZE),-DB2_SANITIZED)
+
 BASE_FLAGS += $(FEATURE_FLAGS)
 
 # ---- sources -----------------------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ format-check: ## name the files that are laid out otherwise
 	@sh tests/tools/format.sh check
 count: ## lines of code today and at bca0bb7; files and functions that are too long
 	@sh tests/tools/count.sh
-globals: $(B)/libblip2.a ## check that no object of ours holds writable state
+globals: $(B)/libblip2.a $(PROG_OBJ) $(MAIN_OBJ) ## check that no object of ours holds writable state
 	@sh tests/tools/globals.sh $(B)/libblip2.a $(PROG_OBJ) $(MAIN_OBJ)
 
 install: all ## install program, library, header and pkg-config file (PREFIX=, DESTDIR=)

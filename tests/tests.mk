@@ -117,7 +117,7 @@ check-slurm: all ## data/cluster/caption.sbatch on a real Slurm of one node (roo
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_SECONDS ?= 60
 FB := build/fuzz
-FUZZ_FLAGS := -Itests/fuzz $(LANG_FLAGS) -I$(E) -O1 -g $(FEATURE_FLAGS) -fno-sanitize-recover=all
+FUZZ_FLAGS := -Itests/fuzz $(LANG_FLAGS) -I$(E) -O1 -g $(FEATURE_FLAGS) -DB2_SANITIZED -fno-sanitize-recover=all
 # The kernels' inside says nothing about inputs, and takes minutes to compile.
 fuzz_sanitizers = -fsanitize=$(if $(filter src/kernels/%,$<),address,fuzzer-no-link$(comma)address$(comma)undefined)
 FUZZ_OBJ := $(patsubst %.c,$(FB)/%.o,$(LIB_SRC) $(PROG_SRC))

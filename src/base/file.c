@@ -81,12 +81,17 @@ static void forget(b2_replacement *r) {
 
 /* A name of its own, and never through a link: nothing that lies beside the file is touched, whoever put it there. The
  * permissions are those of the file that is replaced: who could read it still can, and no one else. */
-static int open_beside(b2_replacement *r, size_t capacity, const struct stat *old) {
+static int open_beside(b2_replacement *r, size_t capacity, const struct stat *old, bool may_shorten) {
     const mode_t mode = old != NULL ? old->st_mode & 0777 : 0666;
     int fd = -1;
     for (int i = 0; i < 100 && fd < 0; i++) { /* a process that was killed may have left a file of the same name */
         snprintf(r->new_path, capacity, "%s.partial-%ld-%d", r->path, (long)getpid(), i);
         fd = b2_open(r->new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
+        if (fd < 0 && errno == ENAMETOOLONG && may_shorten) { /* the file's own name is not too long */
+            const size_t n_folder = strlen(r->path) - strlen(b2_path_base(r->path));
+            snprintf(r->new_path, capacity, "%.*s.partial-%ld-%d", (int)n_folder, r->path, (long)getpid(), i);
+            fd = b2_open(r->new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
+        }
         if (fd < 0 && errno != EEXIST) break;
     }
     if (fd >= 0) flock(fd, LOCK_EX | LOCK_NB);    /* for leftovers.h: it is being written; best effort */
@@ -113,7 +118,8 @@ blip2_status b2_replacement_open(const char *path, bool follows_links, b2_replac
     } else {
         struct stat st;
         const bool is_there = lstat(r->path, &st) == 0 && S_ISREG(st.st_mode);
-        r->fd = open_beside(r, capacity, is_there ? &st : NULL);
+        /* an output whose name leaves no room for OUT.part and OUT.blip2 is refused before any work */
+        r->fd = open_beside(r, capacity, is_there ? &st : NULL, !follows_links);
         r->file = r->fd >= 0 ? b2_fdopen(r->fd, "wb", NULL) : NULL;
         if (r->file == NULL) status = b2_fail_write(err, path, "cannot be written");
         if (r->file == NULL && r->fd >= 0) unlink(r->new_path);

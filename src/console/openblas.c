@@ -57,6 +57,29 @@ static bool is_limited(int resource) {
     return getrlimit((__rlimit_resource_t)resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }
 
+#if defined(B2_HAVE_BLAS) && defined(__GLIBC__) && !defined(B2_SANITIZED)
+/* Before OpenBLAS's own constructor, which ends the program (SIGINT to itself) where it cannot start its threads. No
+ * sanitizer is ready by then: such builds go without. */
+static void leave_threads_out_early(int argc, char **argv, char **envp) {
+    static const char name[] = "OPENBLAS_NUM_THREADS=";
+    enum { MOST_VARIABLES = 4096 };
+    char one[] = "OPENBLAS_NUM_THREADS=1", *variables[MOST_VARIABLES + 2];
+    size_t n = 0;
+    (void)argc;
+    if (!is_limited(RLIMIT_AS) && !is_limited(RLIMIT_DATA)) return;
+    for (; envp[n] != NULL && n < MOST_VARIABLES; n++) {
+        if (strncmp(envp[n], name, sizeof name - 1) == 0) return; /* the user's, or ours */
+        variables[n] = envp[n];
+    }
+    if (envp[n] != NULL) return;
+    variables[n] = one;
+    variables[n + 1] = NULL;
+    execve("/proc/self/exe", argv, variables);
+}
+__attribute__((section(".preinit_array"), used)) static void (*const early)(int, char **,
+                                                                            char **) = leave_threads_out_early;
+#endif
+
 void b2_openblas_leave_threads_out(char **argv) {
     const char *n_threads = b2_environment_text("OPENBLAS_NUM_THREADS");
     if (b2_openblas_core() == NULL || (n_threads != NULL && strcmp(n_threads, "1") == 0)) return;

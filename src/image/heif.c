@@ -7,6 +7,7 @@
 #include "image/decode.h"
 
 #include <libheif/heif.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,9 +21,11 @@
     X(heif_image_handle_get_width)                                                                                     \
     X(heif_image_handle_get_height)                                                                                    \
     X(heif_image_handle_has_alpha_channel)                                                                             \
-    X(heif_image_handle_release) X(heif_decoding_options_alloc) X(heif_decoding_options_free) X(heif_decode_image)     \
-        X(heif_image_get_width) X(heif_image_get_height) X(heif_image_get_plane_readonly)                              \
-            X(heif_image_is_premultiplied_alpha) X(heif_image_release)
+    X(heif_image_handle_release)                                                                                       \
+    X(heif_decoding_options_alloc)                                                                                     \
+    X(heif_decoding_options_free)                                                                                      \
+    X(heif_decode_image) X(heif_image_get_width) X(heif_image_get_height) X(heif_image_get_plane_readonly)             \
+        X(heif_image_is_premultiplied_alpha) X(heif_image_release)
 typedef struct heif_calls {
     CALLS(B2_CALL_FIELD)
 } heif_calls;
@@ -74,6 +77,14 @@ static blip2_status put_rows(heif_job *job, bool has_alpha, blip2_error *err) {
     return BLIP2_OK;
 }
 
+static void *do_nothing(void *context) { return context; }
+
+/* libde265 starts one thread a picture and waits for it for ever if that failed. The stack of ours is kept for it. */
+static bool can_start_thread(void) {
+    pthread_t thread;
+    return pthread_create(&thread, NULL, do_nothing, NULL) == 0 && pthread_join(thread, NULL) == 0;
+}
+
 static blip2_status decode(heif_job *job, blip2_error *err) {
     B2_TRY(b2_library_load(job->d->name, B2_LIBRARY(B2_SO_HEIF), names, sizeof names / sizeof *names, &job->lib, err));
     B2_TRY(open_primary(job, err));
@@ -81,6 +92,7 @@ static blip2_status decode(heif_job *job, blip2_error *err) {
               height = job->lib.heif_image_handle_get_height(job->handle);
     B2_TRY(b2_decoding_check_size(job->d, "HEIF", width > 0 ? (size_t)width : 0, height > 0 ? (size_t)height : 0, err));
     const bool has_alpha = job->lib.heif_image_handle_has_alpha_channel(job->handle);
+    if (!can_start_thread()) return b2_decoding_fail_memory(job->d, err);
     struct heif_decoding_options *options = job->lib.heif_decoding_options_alloc();
     if (options == NULL) return b2_decoding_fail_memory(job->d, err);
     options->convert_hdr_to_8bit = 1;

@@ -139,7 +139,7 @@ static blip2_status take(void *context, const char *name, const char *taken, bli
 
 /* imagefolder has no line of a picture without a text. */
 static blip2_status take_without_line(taking *t, blip2_error *err) {
-    static char why[] = "failed before";
+    char why[] = "failed before";
     for (size_t i = 0; i < t->grown->inputs->n; i++) {
         if (t->places[i].offset != 0) continue;
         const b2_state_row *row = b2_state_take(t->grown->state, t->hashes[i]);

@@ -1,8 +1,9 @@
 /* sidecar.c: where the text of a picture goes, whether two texts would meet there, and writing it all at once. */
 #include "job/sidecar.h"
 
-#include "base/path.h"
 #include "base/file.h"
+#include "base/leftovers.h"
+#include "base/path.h"
 
 #include "blip2.h"
 
@@ -238,6 +239,12 @@ static blip2_status check_no_link(const char *out_folder, char *path, blip2_erro
         *slash = '/';
     }
     return status;
+}
+
+void b2_sidecar_sweep(const b2_sidecar_options *o, const b2_inputs *inputs, const b2_record *record) {
+    char *path = b2_sidecar_path(o, inputs, record->index, record->path);
+    if (path != NULL) b2_leftovers_sweep(path, NULL, NULL);
+    free(path);
 }
 
 blip2_status b2_sidecar_write(const b2_sidecar_options *o, const b2_inputs *inputs, const b2_record *record,

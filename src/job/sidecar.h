@@ -40,6 +40,9 @@ blip2_status b2_sidecar_check(const b2_sidecar_options *options, const b2_inputs
  * files beforehand. */
 bool b2_sidecar_is_there(const char *path);
 
+/* Removes what a job that was killed left of the sidecar of a record. */
+void b2_sidecar_sweep(const b2_sidecar_options *options, const b2_inputs *inputs, const b2_record *record);
+
 /* Writes the answers of a record, one a line, at once (temporary name, rename). Append and prepend leave a file alone
  * that ends or begins with them already: a job done twice adds nothing. Errors: BLIP2_IO, BLIP2_NO_SPACE,
  * BLIP2_LIMIT (more than 1 GiB to add to), BLIP2_MEMORY. */

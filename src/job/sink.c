@@ -27,6 +27,9 @@ blip2_status b2_sink_open(b2_sink *s, const b2_inputs *inputs, const b2_job_opti
 /* A sidecar that cannot be written is the picture's error; a full disk is the job's. */
 static blip2_status write_sidecar(b2_sink *s, b2_record *record, blip2_error *err) {
     if (!s->options->sidecar.is_wanted || record->error != NULL) return BLIP2_OK;
+    if (!s->has_swept) b2_sidecar_sweep(&s->options->sidecar, s->inputs, record);
+    s->has_swept =
+        true; /* sidecars come in the order of the list: a job that was killed left no more than its next one */
     const blip2_status status = b2_sidecar_write(&s->options->sidecar, s->inputs, record, err);
     if (status == BLIP2_OK || status == BLIP2_MEMORY || status == BLIP2_NO_SPACE || status == BLIP2_CANCELLED)
         return status;

@@ -23,6 +23,7 @@ typedef struct b2_sink {
     b2_record *early;        /* [queue->window] picture i at i % window */
     bool *is_early;          /* [queue->window] it is there */
     size_t n_done, n_failed; /* pictures of this run */
+    bool has_swept;          /* what a killed job left of its last sidecar */
     char *first_reason;      /* why the first of them failed, from malloc, if that was not said; NULL */
 } b2_sink;
 

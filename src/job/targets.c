@@ -3,6 +3,7 @@
 #include "job/targets.h"
 
 #include "base/file.h"
+#include "base/leftovers.h"
 #include "base/path.h"
 #include "base/retry.h"
 #include "base/target.h"
@@ -130,6 +131,8 @@ typedef struct outputs {
 /* A file cannot be made where its folder is missing or read-only: better known now than after hours. */
 static blip2_status check_writable(const char *path, blip2_error *err) {
     b2_replacement probe;
+    b2_leftovers_sweep(path, NULL,
+                       NULL); /* a probe that was killed, too: where there is nothing to do, no one else does */
     B2_TRY(b2_replacement_open(path, true, &probe, err));
     b2_replacement_abandon(&probe);
     return BLIP2_OK;

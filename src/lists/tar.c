@@ -46,8 +46,10 @@ enum {
     X(archive_read_open_fd)                                                                                            \
     X(archive_read_next_header)                                                                                        \
     X(archive_read_data)                                                                                               \
-    X(archive_error_string) X(archive_errno) X(archive_entry_pathname) X(archive_entry_pathname_utf8)                  \
-        X(archive_entry_filetype) X(archive_entry_hardlink) X(archive_entry_size)
+    X(archive_error_string)                                                                                            \
+    X(archive_errno)                                                                                                   \
+    X(archive_entry_pathname)                                                                                          \
+    X(archive_entry_pathname_utf8) X(archive_entry_filetype) X(archive_entry_hardlink) X(archive_entry_size)
 typedef struct archive_calls {
     CALLS(B2_CALL_FIELD)
 } archive_calls;
@@ -74,7 +76,14 @@ typedef struct gathering {
     FILE *json;
 } gathering;
 
-bool b2_tar_is_supported(void) { return true; }
+static blip2_status load_library(const char *who, archive_calls *lib, blip2_error *err) {
+    return b2_library_load(who, B2_LIBRARY(B2_SO_ARCHIVE), names, sizeof names / sizeof *names, lib, err);
+}
+
+blip2_status b2_tar_check(const char *path, blip2_error *err) {
+    archive_calls lib;
+    return load_library(strcmp(path, "-") == 0 ? "stdin" : path, &lib, err);
+}
 
 static const char *say_path(const b2_tar *tar) { return strcmp(tar->path, "-") == 0 ? "stdin" : tar->path; }
 
@@ -96,7 +105,7 @@ static blip2_status open_archive(b2_tar *tar, blip2_error *err) {
 }
 
 static blip2_status load(b2_tar *tar, blip2_error *err) {
-    B2_TRY(b2_library_load(tar->path, B2_LIBRARY(B2_SO_ARCHIVE), names, sizeof names / sizeof *names, &tar->lib, err));
+    B2_TRY(load_library(say_path(tar), &tar->lib, err));
     tar->archive = tar->lib.archive_read_new();
     if (tar->archive == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", tar->path);
     tar->lib.archive_read_support_format_tar(tar->archive);
@@ -297,7 +306,10 @@ blip2_status b2_tar_next(b2_tar *tar, b2_sample *s, bool *has_sample, blip2_erro
 
 #else
 
-bool b2_tar_is_supported(void) { return false; }
+blip2_status b2_tar_check(const char *path, blip2_error *err) {
+    return b2_fail(err, BLIP2_FORMAT,
+                   "%s: this build reads no tar files: libarchive was not found (Debian: libarchive-dev)", path);
+}
 
 blip2_status b2_tar_open(const char *path, size_t max_bytes, b2_tar **tar, blip2_error *err) {
     (void)max_bytes;

@@ -18,8 +18,8 @@ void b2_sample_free(b2_sample *sample);
 
 typedef struct b2_tar b2_tar;
 
-/* Does this build read tar files? */
-bool b2_tar_is_supported(void);
+/* Can tar files be read, by this build and on this machine? Errors: FORMAT, UNSUPPORTED, MEMORY. */
+blip2_status b2_tar_check(const char *path, blip2_error *err);
 
 /* Opens an archive (ustar, pax, GNU; plain, gzip, zstd), path "-": stdin. A member of more than max_bytes is not read.
  * Errors: BLIP2_IO, BLIP2_FORMAT (no tar; or a build without libarchive), BLIP2_MEMORY. */

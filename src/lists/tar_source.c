@@ -80,10 +80,7 @@ void b2_tar_source_close(b2_tar_source *s) {
 }
 
 blip2_status b2_tar_source_check(const char *const *paths, size_t n_paths, blip2_error *err) {
-    if (!b2_tar_is_supported())
-        return b2_fail(err, BLIP2_FORMAT,
-                       "%s: this build reads no tar files: libarchive was not found (Debian: libarchive-dev)",
-                       paths[0]);
+    B2_TRY(b2_tar_check(paths[0], err));
     for (size_t i = 0; i < n_paths; i++) {
         struct stat st;
         if (is_stdin(paths[i])) continue;

@@ -241,7 +241,8 @@ int main(void) {
     const struct CMUnitTest archives[] = {cmocka_unit_test(test_samples), cmocka_unit_test(test_too_large),
                                           cmocka_unit_test(test_damaged), cmocka_unit_test(test_braces)};
     const struct CMUnitTest names[] = {cmocka_unit_test(test_braces)};
-    if (b2_tar_is_supported()) return cmocka_run_group_tests(archives, make_file, remove_file);
+    blip2_error err;
+    if (b2_tar_check("a.tar", &err) == BLIP2_OK) return cmocka_run_group_tests(archives, make_file, remove_file);
     puts("# SKIP archives: this build reads no tar files (libarchive-dev)");
     return cmocka_run_group_tests(names, make_file, remove_file);
 }
