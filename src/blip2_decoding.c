@@ -101,8 +101,9 @@ static blip2_status check_ids(const blip2_model *model, const char *name, const 
                 return b2_fail(err, BLIP2_ARGUMENT, "%s: id %d: the model has ids below %zu", name, (int)w.ids[i],
                                n_vocab);
     if (text == NULL || (!w.is_wrong && (n_items == 1 || kind != B2_IDS_DECAY))) return BLIP2_OK;
-    return b2_fail(err, BLIP2_ARGUMENT, "%s: expected something like %s, at most %d ids in a sequence, got '%.100s'",
-                   name, examples[kind], B2_MAX_LIST_IDS, text);
+    const bool has_sequences = kind == B2_IDS_LISTS || kind == B2_IDS_BIASED;
+    return b2_fail(err, BLIP2_ARGUMENT, "%s: expected something like %s%s, got '%.100s'", name, examples[kind],
+                   has_sequences ? ", at most 32 ids in a sequence" : "", text);
 }
 
 static blip2_status check_range(const char *name, double value, double most, blip2_error *err) {

@@ -40,7 +40,8 @@ static bool read_number(const b2_option *o, const char *text, double *number, ch
     errno = 0;
     *number = is_whole ? (double)strtoll(text, &end, 10) : strtod(text, &end);
     if (end != text && *end == '\0' && errno == 0 && *number >= o->low && *number <= o->high) return true;
-    return fail(error, "expected a number from %.15g to %.15g, got '%s'", o->low, o->high, text);
+    return fail(error, "expected a %snumber from %.15g to %.15g, got '%s'", is_whole ? "whole " : "", o->low, o->high,
+                text);
 }
 
 static bool read_choice(const b2_option *o, const char *text, int *choice, char *error) {

@@ -5,6 +5,7 @@
 #include "base/grow.h"
 #include "base/utf8.h"
 #include "cli/args.h"
+#include "cli/warnings.h"
 #include "console/environment.h"
 #include "console/gpu_wish.h"
 #include "console/open_model.h"
@@ -340,6 +341,7 @@ static int run(score_job *j, const char *command, const b2_args *args) {
     if (j->format == FORMAT_AUTO) j->format = j->csv_path != NULL ? FORMAT_CSV : FORMAT_TEXT;
     if (collect(j, args, &err) != BLIP2_OK) return b2_fail_input(&err);
     if (check_targets(j, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
+    b2_warn_about_table(&j->inputs, j->image_column);
     const int code = b2_open_model(j->model_path, &j->model);
     if (code != B2_EXIT_OK) return code;
     if (open_session(j, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_USAGE);

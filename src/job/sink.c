@@ -24,9 +24,10 @@ blip2_status b2_sink_open(b2_sink *s, const b2_inputs *inputs, const b2_job_opti
 
 /* ---- one record ------------------------------------------------------------------------------------------------ */
 
-/* A sidecar that cannot be written is the picture's error; a full disk is the job's. */
+/* A sidecar that cannot be written is the picture's error; a full disk is the job's. A picture that failed has none:
+ * blank lines would replace a good one, or stand for a finished one. */
 static blip2_status write_sidecar(b2_sink *s, b2_record *record, blip2_error *err) {
-    if (!s->options->sidecar.is_wanted || record->error != NULL) return BLIP2_OK;
+    if (!s->options->sidecar.is_wanted || b2_record_get_status(record) == B2_RECORD_ERROR) return BLIP2_OK;
     if (!s->has_swept) b2_sidecar_sweep(&s->options->sidecar, s->inputs, record);
     s->has_swept =
         true; /* sidecars come in the order of the list: a job that was killed left no more than its next one */

@@ -286,7 +286,7 @@ static char *write_alternatives(b2_worker *w, size_t request, size_t rank, size_
 static bool keep_processed(const float *logprobs, size_t n, b2_answer *a) {
     a->n_processed = n;
     a->processed = malloc((n + 1) * sizeof *a->processed);
-    if (a->processed != NULL) memcpy(a->processed, logprobs, n * sizeof *a->processed);
+    if (a->processed != NULL && n > 0) memcpy(a->processed, logprobs, n * sizeof *a->processed);
     return a->processed != NULL;
 }
 
@@ -317,7 +317,7 @@ static bool keep_result(b2_worker *w, size_t request, size_t rank, b2_answer *a)
         a->alternatives = write_alternatives(w, request, rank, n);
         if (a->alternatives == NULL) return false;
     }
-    if (result->processed_logprobs != NULL && !keep_processed(result->processed_logprobs, n, a)) return false;
+    if (w->work->spec->decoding.output_scores && !keep_processed(result->processed_logprobs, n, a)) return false;
     return !w->work->spec->wants_tokens || keep_tokens(result->tokens, result->token_logprobs, n, a);
 }
 
@@ -407,8 +407,8 @@ static blip2_status add_history(b2_worker *w, size_t i, size_t k, blip2_request 
     request->turns = turns;
     const size_t n_tokens = blip2_prompt_tokens(w->work->model, request);
     if (n_tokens <= w->max_prompt_tokens) return BLIP2_OK;
-    b2_fail(err, BLIP2_LIMIT, "question %zu with what was said before it has %zu tokens: expected at most %zu", k + 1,
-            n_tokens, w->max_prompt_tokens);
+    b2_fail(err, BLIP2_LIMIT, "%s: question %zu with what was said before it has %zu tokens: expected at most %zu",
+            record->path, k + 1, n_tokens, w->max_prompt_tokens);
     record->error = strdup(err->message);
     return record->error != NULL ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "no memory for a batch of pictures");
 }

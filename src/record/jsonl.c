@@ -90,7 +90,8 @@ static void write_shares(const b2_style *style, const b2_answer *a, FILE *out) {
 }
 
 /* All answers to one ask, best first: ,"captions":[{"caption":...,"status":...,"score":...},...] */
-static bool write_several(const b2_style *style, const char *key, const b2_answer *answers, FILE *out) {
+static bool write_several(const b2_style *style, const b2_record *record, const char *key, const b2_answer *answers,
+                          FILE *out) {
     bool is_done = true;
     fprintf(out, ",\"%ss\":[", key);
     for (size_t i = 0; i < style->n_results; i++) {
@@ -98,6 +99,7 @@ static bool write_several(const b2_style *style, const char *key, const b2_answe
         b2_json_write_string(answers[i].text, out);
         b2_json_write_member("status", b2_record_status_name(answers[i].outcome), out);
         if (answers[i].outcome != B2_RECORD_ERROR) fprintf(out, ",\"score\":%.9g", answers[i].score);
+        else b2_json_write_member("error", b2_record_why(record), out);
         if (style->words != NULL) is_done = match_and_write(style, answers[i].text, out) && is_done;
         write_details(&answers[i], out);
         putc('}', out);
@@ -119,7 +121,7 @@ static bool write_answer(const b2_style *style, const b2_record *record, size_t 
     if (style->words != NULL && !match_and_write(style, a->text, out)) return false;
     write_shares(style, a, out);
     if (style->n_results > 1) {
-        if (!write_several(style, key, a, out)) return false;
+        if (!write_several(style, record, key, a, out)) return false;
     } else {
         write_details(a, out);
     }
@@ -197,7 +199,8 @@ bool b2_jsonl_write(const b2_style *style, const b2_record *record, FILE *out) {
 }
 
 bool b2_imagefolder_write(const b2_style *style, const b2_record *record, FILE *out) {
-    if (!b2_record_has_answers(record) && record->taken == NULL) return true;
+    if (record->taken == NULL && (!b2_record_has_answers(record) || b2_record_get_status(record) == B2_RECORD_ERROR))
+        return true;
     char *name = b2_inputs_path_from(style->output_path, style->inputs, record->index, record->path);
     fputs("{\"file_name\":", out);
     b2_json_write_string(name != NULL ? name : record->path, out);

@@ -88,7 +88,9 @@ bool b2_choice_at(const char *choices, size_t i, b2_text *choice) {
         i--;
     }
     if (choices == NULL) return false;
+    choices += strspn(choices, " \t");
     *choice = (b2_text){choices, strcspn(choices, "|")};
+    while (choice->len > 0 && strchr(" \t", choices[choice->len - 1]) != NULL) choice->len--;
     return true;
 }
 

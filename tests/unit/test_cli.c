@@ -113,10 +113,10 @@ static void test_what_options_refuse(void **state) {
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char argument[64], want[128];
         snprintf(argument, sizeof argument, "--batch=%s", wrong[i]);
-        snprintf(want, sizeof want, "--batch: expected a number from 1 to 256, got '%s'", wrong[i]);
+        snprintf(want, sizeof want, "--batch: expected a whole number from 1 to 256, got '%s'", wrong[i]);
         expect_refusal(argument, want);
     }
-    expect_refusal("-t-2", "--threads: expected a number from -1 to 64, got '-2'");
+    expect_refusal("-t-2", "--threads: expected a whole number from -1 to 64, got '-2'");
     expect_refusal("--temperature=2.6", "--temperature: expected a number from 0 to 2.5, got '2.6'");
     expect_refusal("--temperature=nan", "--temperature: expected a number from 0 to 2.5, got 'nan'");
     expect_refusal("--mode=words", "--mode: expected word, substring or regex, got 'words'");

@@ -224,7 +224,7 @@ static void test_several_answers_to_each_ask(void **state) {
         "{\"v\":1,\"index\":0,\"path\":\"x.png\",\"caption\":\"a\",\"status\":\"ok\",\"captions\":["
         "{\"caption\":\"a\",\"status\":\"ok\",\"score\":-0.5},{\"caption\":\"b\",\"status\":\"ok\",\"score\":-1.5}]}\n"
         "{\"v\":1,\"index\":0,\"path\":\"x.png\",\"question\":\"why?\",\"answer\":\"c\",\"status\":\"ok\",\"answers\":["
-        "{\"answer\":\"c\",\"status\":\"ok\",\"score\":-2.5},{\"answer\":\"\",\"status\":\"error\"}]}\n");
+        "{\"answer\":\"c\",\"status\":\"ok\",\"score\":-2.5},{\"answer\":\"\",\"status\":\"error\",\"error\":\"the logits are not finite numbers, or the options leave no token\"}]}\n");
 }
 
 int main(void) {
