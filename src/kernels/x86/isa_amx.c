@@ -9,8 +9,8 @@
  *
  * The matrix unit needs 128 cycles for those 8 products, and y = fma((float)S, s d, y) of their sums about 100 of the
  * vector units: so a block's sums go to memory, and are finished between the products of the next block (woven).
- * y is read and written once for two groups, for else the loads alone would take 144 cycles. Counted, never timed:
- * tests/bench/SPEED.md. */
+ * y is read and written once for two groups, for else the loads alone would take 144 cycles. Counted, and timed on one
+ * machine, which needs four times that: tests/bench/SPEED.md. */
 #include "kernels/isa_sets.h"
 
 #if !defined(__AVX512VNNI__) || !defined(__AVX512VL__) || !defined(__AVX512BW__)
