@@ -108,7 +108,7 @@ FLAGS_isa_sse41      := -msse4.1
 FLAGS_isa_avx2       := -mavx2 -mfma -mf16c
 FLAGS_isa_avxvnni    := -mavx2 -mfma -mf16c -mavxvnni
 FLAGS_isa_avx512vnni := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
-FLAGS_isa_amx        := $(FLAGS_isa_avx512vnni)
+FLAGS_isa_amx        := $(FLAGS_isa_avx512vnni) -mprfchw
 FLAGS_isa_dotprod    := -march=armv8.2-a+dotprod
 FLAGS_isa_i8mm       := -march=armv8.2-a+dotprod+i8mm
 FLAGS_ptx            := $(if $(PTX),-DB2_HAVE_PTX='"build/embedded/gpu"')

@@ -26,8 +26,7 @@
     X(heif_decoding_options_free)                                                                                      \
     X(heif_decode_image)                                                                                               \
     X(heif_image_get_width)                                                                                            \
-    X(heif_image_get_height) X(heif_image_get_plane_readonly) X(heif_image_is_premultiplied_alpha)                     \
-        X(heif_image_release)
+    X(heif_image_get_height) X(heif_image_get_plane_readonly) X(heif_image_is_premultiplied_alpha) X(heif_image_release)
 typedef struct heif_calls {
     CALLS(B2_CALL_FIELD)
 } heif_calls;

@@ -324,7 +324,19 @@ static void multiply_block(amx_strip *s, const amx_block *b) {
     s->turn ^= 1;
 }
 
-/* Rows first to first + n_rows - 1 in blocks of at most most_rows rows, tiles of tile_rows. */
+/* Results go to lines that no cache holds: asked for, to be written, while their sums come about. */
+static void prefetch_results(const b2_gemm_out *out, size_t row, size_t end) {
+    for (; row < end; row++)
+        for (size_t n = 0; n < out->n; n += LINE_BYTES / sizeof(float))
+            __builtin_prefetch(out->out + row * out->stride + n, 1);
+}
+
+static void finish_rows(const amx_strip *s, const b2_gemm_out *out, size_t row, size_t end) {
+    for (; row < end; row++) b2_gemm_finish_row(out, row, s->y + row * B2_GEMM_STRIP);
+}
+
+/* Rows first to first + n_rows - 1 in blocks of at most most_rows rows, tiles of tile_rows. A block's last sums are
+ * pending until the next rows are begun, so rows are finished one turn later. */
 static void multiply_rows(amx_strip *s, const b2_gemm_out *out, size_t first, size_t n_rows, size_t tile_rows) {
     const size_t n_groups = s->rows->stride / B2_GROUP_LEN, n_columns = s->w->n_panels * s->w->panel / SIDE;
     const size_t most_rows = s->rows->lo != NULL ? tile_rows : 2 * tile_rows, end = first + n_rows;
@@ -334,6 +346,7 @@ static void multiply_rows(amx_strip *s, const b2_gemm_out *out, size_t first, si
         aim_prefetch(s, chunk);
         for (size_t row = first, height = 0; row < end; row += height) {
             height = end - row < most_rows ? end - row : most_rows;
+            if (chunk_end == n_groups) prefetch_results(out, row, row + height);
             for (size_t g = chunk, groups = 0; g < chunk_end; g += groups) {
                 groups = chunk_end - g < BLOCK_GROUPS ? 1 : BLOCK_GROUPS;
                 for (size_t c = 0; c < n_columns; c += 2) {
@@ -341,12 +354,11 @@ static void multiply_rows(amx_strip *s, const b2_gemm_out *out, size_t first, si
                     multiply_block(s, &b);
                 }
             }
-            if (chunk_end < n_groups) continue;
-            finish_pending(s);
-            for (size_t i = row; i < row + height; i++) b2_gemm_finish_row(out, i, s->y + i * B2_GEMM_STRIP);
+            if (chunk_end == n_groups && row > first) finish_rows(s, out, row - most_rows, row);
         }
     }
     finish_pending(s);
+    finish_rows(s, out, first + (n_rows - 1) / most_rows * most_rows, end);
     release_tiles();
 }
 
