@@ -329,8 +329,7 @@ static blip2_status check_targets(score_job *j, blip2_error *err) {
     const b2_roles roles = {.output = j->output_path,
                             .inputs = &j->inputs,
                             .gives_list_back = j->format == FORMAT_CSV,
-                            .words = &j->texts_path,
-                            .n_words = j->texts_path != NULL};
+                            .answers = j->texts_path};
     return b2_targets_check(&roles, err);
 }
 

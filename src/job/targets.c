@@ -43,7 +43,7 @@ static const struct {
 } table[N_IN] = {
     [IN_LIST] = {{BACK, NEVER, NEVER, NEVER, NEVER, NEVER}, "is the list itself"},
     [IN_WORDS] = {{NEVER, NEVER, NEVER, NEVER, NEVER, NEVER}, "is a list of words"},
-    [IN_ANSWERS] = {{NEVER, NEVER, NEVER, NEVER, NEVER, NEVER}, "is the list of answers"},
+    [IN_ANSWERS] = {{NEVER, NEVER, NEVER, NEVER, NEVER, NEVER}, "is the list of answers or texts"},
     [IN_SHARD] = {{NEVER, NEVER, NEVER, NEVER, NEVER, NEVER}, "is a shard"},
     [IN_PICTURE] = {{NEVER, NEVER, NEVER, NEVER, NEVER, NEVER}, "is a picture of the list"},
     [IS_MODEL] = {{NEVER, NEVER, NEVER, NEVER, NEVER, NEVER}, "is a model"},

@@ -14,7 +14,7 @@ typedef struct b2_roles {
     const b2_sidecar_options *sidecar; /* used where is_wanted */
     const b2_inputs *inputs;           /* the pictures and their list */
     bool gives_list_back;              /* the output is the list with columns added, so it may take its place */
-    const char *answers;               /* the file of --answers */
+    const char *answers;               /* the file of --answers, or of score's texts */
     const char *const *words;          /* "[NAME=]FILE" */
     size_t n_words;
     const char *const *shards; /* that merge reads */
