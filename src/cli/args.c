@@ -168,7 +168,7 @@ bool b2_args_begin(const b2_syntax *syntax, int argc, char **argv, void *target,
     case B2_PARSED: return true;
     case B2_PARSED_HELP:
         print_help(syntax);
-        *code = B2_EXIT_OK;
+        *code = b2_flush_stdout();
         return false;
     default:
         *code = errno != ENOMEM ? b2_fail_usage(argv[0], "%s", error) : B2_EXIT_MEMORY;

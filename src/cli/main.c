@@ -50,11 +50,11 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return B2_EXIT_OK;
+        return b2_flush_stdout();
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("blip2 " BLIP2_VERSION);
-        return B2_EXIT_OK;
+        return b2_flush_stdout();
     }
     for (int i = 0; i < N_COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) != 0) continue;
