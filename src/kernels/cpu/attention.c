@@ -99,6 +99,7 @@ typedef struct cached_job {
     size_t rows;
     const b2_cache_places *at;
     float *out;
+    size_t items_per_unit;
 } cached_job;
 
 /* A head of a slot: keys [head_len][capacity], values [capacity][head_len]. */
@@ -111,6 +112,18 @@ static cached_head head_of(const b2_block_cache *cache, size_t slot, size_t head
     return (cached_head){cache->keys + at, cache->values + at};
 }
 
+/* An item's new keys and values, into its slot. */
+static void store_new(const cached_job *job, size_t item, size_t head, cached_head to) {
+    const b2_block_cache *cache = job->cache;
+    const size_t head_len = cache->head_len, width = cache->n_heads * head_len, n_past = job->at->n_past[item];
+    const float *qkv = job->qkv + item * job->rows * 3 * width + head * head_len;
+    for (size_t r = 0; r < job->rows; r++) {
+        const float *k = qkv + r * 3 * width + width, *v = k + width;
+        for (size_t d = 0; d < head_len; d++) to.keys[d * cache->capacity + n_past + r] = k[d];
+        memcpy(to.values + (n_past + r) * head_len, v, head_len * sizeof *v);
+    }
+}
+
 /* The columns first .. end - 1 of one head, copied to another. */
 static void copy_columns(const b2_block_cache *cache, cached_head from, size_t first, size_t end, cached_head to) {
     for (size_t d = 0; d < cache->head_len; d++)
@@ -120,44 +133,43 @@ static void copy_columns(const b2_block_cache *cache, cached_head from, size_t f
            (end - first) * cache->head_len * sizeof *to.values);
 }
 
-/* All that a sequence sees, side by side in `to`: runs of positions from the slots where they are. False when they are
- * in its own slot anyway. */
-static bool collect(const cached_job *job, size_t item, size_t head, cached_head to) {
+/* All that a sequence sees, side by side in `to`: runs of positions from the slots where they are, the new ones from
+ * its own. Positions before n_held are there already. */
+static void collect(const cached_job *job, size_t item, size_t head, size_t n_held, cached_head to) {
     const b2_cache_places *at = job->at;
-    const size_t n_past = at->n_past[item], slot = at->slots[item];
+    const size_t n_past = at->n_past[item], slot = at->slots[item], n_seen = n_past + job->rows;
     const uint32_t *source = at->sources + item * at->stride;
-    size_t first = 0;
-    while (first < n_past && source[first] == slot) first++;
-    if (first == n_past) return false;
-    for (size_t end = 0; end < n_past;) {
-        first = end;
-        while (end < n_past && source[end] == source[first]) end++;
-        copy_columns(job->cache, head_of(job->cache, source[first], head), first, end, to);
+    for (size_t first = n_held, end = n_held; end < n_seen; first = end) {
+        const size_t from = first < n_past ? source[first] : slot;
+        while (end < n_seen && (end < n_past ? source[end] : slot) == from) end++;
+        copy_columns(job->cache, head_of(job->cache, from, head), first, end, to);
     }
-    copy_columns(job->cache, head_of(job->cache, slot, head), n_past, n_past + job->rows, to);
-    return true;
 }
 
-static void cached_unit(void *context, size_t unit, int thread) {
-    const cached_job *job = context;
+static bool is_elsewhere(const b2_cache_places *at, size_t item) {
+    const uint32_t *source = at->sources + item * at->stride;
+    size_t i = 0;
+    while (i < at->n_past[item] && source[i] == at->slots[item]) i++;
+    return i < at->n_past[item];
+}
+
+/* How many positions from the first on two sequences see in the same slots. */
+static size_t count_shared(const b2_cache_places *at, size_t a, size_t b) {
+    const uint32_t *in_a = at->sources + a * at->stride, *in_b = at->sources + b * at->stride;
+    size_t i = 0;
+    while (i < at->n_past[a] && i < at->n_past[b] && in_a[i] == in_b[i]) i++;
+    return i;
+}
+
+static void attend_cached(const cached_job *job, size_t item, size_t head, cached_head rows,
+                          const attention_scratch *s) {
     const b2_block_cache *cache = job->cache;
-    const size_t head = unit % cache->n_heads, item = unit / cache->n_heads, head_len = cache->head_len;
-    const size_t width = cache->n_heads * head_len, n_past = job->at->n_past[item], capacity = cache->capacity;
-    cached_head rows = head_of(cache, job->at->slots[item], head);
-    const float *qkv = job->qkv + item * job->rows * 3 * width + head * head_len;
-    for (size_t r = 0; r < job->rows; r++) {
-        const float *k = qkv + r * 3 * width + width, *v = k + width;
-        for (size_t d = 0; d < head_len; d++) rows.keys[d * capacity + n_past + r] = k[d];
-        memcpy(rows.values + (n_past + r) * head_len, v, head_len * sizeof *v);
-    }
-    const attention_scratch s = scratch_of(job->cpu, thread, head_len, capacity);
-    const cached_head collected = {s.keys, s.values};
-    if (job->at->sources != NULL && collect(job, item, head, collected)) rows = collected;
+    const size_t head_len = cache->head_len, width = cache->n_heads * head_len, n_past = job->at->n_past[item];
     const b2_attention attention = {
-        .queries = qkv,
+        .queries = job->qkv + item * job->rows * 3 * width + head * head_len,
         .q_stride = 3 * width,
         .keys = rows.keys,
-        .key_stride = capacity,
+        .key_stride = cache->capacity,
         .values = rows.values,
         .value_stride = head_len,
         .out = job->out + item * job->rows * width + head * head_len,
@@ -168,17 +180,43 @@ static void cached_unit(void *context, size_t unit, int thread) {
         .head_len = head_len,
         .query_scale = (float)(1.0 / sqrt((double)head_len)),
         .score_scale = 1.0f,
-        .scores = s.scores,
-        .query = s.query,
+        .scores = s->scores,
+        .query = s->query,
     };
     job->cpu->isa.attend(&attention);
+}
+
+/* One head of neighbouring items: what two of them see in the same slots is collected once. */
+static void cached_unit(void *context, size_t unit, int thread) {
+    const cached_job *job = context;
+    const b2_block_cache *cache = job->cache;
+    const b2_cache_places *at = job->at;
+    const size_t head = unit % cache->n_heads, first = unit / cache->n_heads * job->items_per_unit;
+    const size_t end = at->n - first < job->items_per_unit ? at->n : first + job->items_per_unit;
+    const attention_scratch s = scratch_of(job->cpu, thread, cache->head_len, cache->capacity);
+    const cached_head collected = {s.keys, s.values};
+    for (size_t item = first, held = end; item < end; item++) {
+        const cached_head own = head_of(cache, at->slots[item], head);
+        store_new(job, item, head, own);
+        if (at->sources == NULL || !is_elsewhere(at, item)) {
+            attend_cached(job, item, head, own, &s);
+            continue;
+        }
+        collect(job, item, head, held < end ? count_shared(at, held, item) : 0, collected);
+        held = item;
+        attend_cached(job, item, head, collected, &s);
+    }
 }
 
 void b2_cpu_attend_cached(b2_ops *ops, const b2_block_cache *cache, const float *qkv, const b2_cache_places *at,
                           size_t rows, float *out) {
     b2_cpu *cpu = b2_cpu_of(ops);
-    cached_job job = {.cpu = cpu, .cache = cache, .qkv = qkv, .rows = rows, .at = at, .out = out};
-    b2_parallel_for(cpu->team, at->n * cache->n_heads, cached_unit, &job);
+    cached_job job = {.cpu = cpu, .cache = cache, .qkv = qkv, .rows = rows, .at = at, .out = out, .items_per_unit = 1};
+    /* As few units as keep the threads busy, where items share what is collected for them. */
+    const size_t wanted = 4 * (size_t)b2_team_threads(cpu->team), units_wanted = (wanted - 1) / cache->n_heads + 1;
+    if (at->sources != NULL && units_wanted < at->n) job.items_per_unit = (at->n - 1) / units_wanted + 1;
+    const size_t units = at->n == 0 ? 0 : (at->n - 1) / job.items_per_unit + 1;
+    b2_parallel_for(cpu->team, units * cache->n_heads, cached_unit, &job);
 }
 
 /* ---- slots of the cache ---------------------------------------------------------------------------------------- */

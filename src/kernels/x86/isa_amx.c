@@ -1,7 +1,6 @@
 /* isa_amx.c: int8 products by the matrix unit of Intel servers since 2023; all else as avx512vnni.
  *
- * tdpbssd multiplies 16 rows x 64 inputs by 64 inputs x 16 outputs, signed by signed. 16 lines of the file as they lie
- * are one tile of weights; a tile of rows is read with the activations' own stride. Nothing is prepared or flipped.
+ * Tiles and their instructions: amx_tiles.h. A decoding step's 3 to 16 rows: amx_few_rows.h. More rows, here:
  *
  *   strip of 64 outputs:  for each chunk of 4 groups                 its weights, 32 KB, stay near while the rows pass
  *                           for each block of rows                   2 tiles of rows; two planes: 1 tile of each
@@ -17,38 +16,19 @@
 #error "compile this file with its flags (Makefile)"
 #endif
 
-#include "kernels/x86/vec16_avx512.h"
-
-#include "quant/group.h"
+#include "kernels/x86/amx_few_rows.h"
 
 #include <stdbool.h>
 
-enum { LEAST_ROWS = 17 /* fewer are bound by reading */, LEAST_TILE_ROWS = 5 /* fewer left over go to avx512vnni */ };
-enum { SIDE = 16, STEP = 64, STEPS = B2_GROUP_LEN / STEP, CHUNK_GROUPS = 4, BLOCK_GROUPS = 2, COLUMNS = 4 };
-enum { TILE_SUMS = SIDE * SIDE, GROUP_SUMS = 4 * TILE_SUMS, BLOCK_SUMS = BLOCK_GROUPS * GROUP_SUMS };
-enum { PRODUCTS = 8 /* of a whole block and group */, LINE_BYTES = 64 };
+enum { CHUNK_GROUPS = 4, BLOCK_GROUPS = 2 };
+enum {
+    GROUP_SUMS = 4 * TILE_SUMS,
+    BLOCK_SUMS = BLOCK_GROUPS * GROUP_SUMS,
+    PRODUCTS = 8 /* of a whole block and group */
+};
 
-/* ---- the instructions -------------------------------------------------------------------------------------------
- *
- * As asm with memory operands: GCC's intrinsics do not say what they read, so a store to it may come later. */
+/* ---- a block ----------------------------------------------------------------------------------------------------- */
 
-#define TILE_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : :)
-#define TILE_DOT(sums, rows, weights) __asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #rows ", %%tmm" #sums : :)
-#define TILE_LOAD(t, from, stride)                                                                                     \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t                                                                   \
-                     :                                                                                                 \
-                     : "r"(from), "r"((size_t)(stride)), "m"(*(const char(*)[1 << 30])(const void *)(from)))
-#define TILE_STORE(t, to)                                                                                              \
-    __asm__ volatile("tilestored %%tmm" #t ", (%1,%2,1)"                                                               \
-                     : "=m"(*(int32_t(*)[TILE_SUMS])(void *)(to))                                                      \
-                     : "r"(to), "r"((size_t)(SIDE * 4)))
-
-INLINE void zero_sums(void) {
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
-}
 INLINE void store_sums(int32_t *to) {
     TILE_STORE(0, to);
     TILE_STORE(1, to + TILE_SUMS);
@@ -56,26 +36,8 @@ INLINE void store_sums(int32_t *to) {
     TILE_STORE(3, to + 3 * TILE_SUMS);
 }
 
-/* Tiles 0 to 3: sums; 4 and 5: rows; 6 and 7: weights. Sizes are checked by the CPU: the last rows of a call, fewer
- * than 16, need a configuration of their own. */
-static void configure_tiles(size_t n_rows) {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    for (int t = 0; t < 8; t++) {
-        config.row_bytes[t] = STEP;
-        config.rows[t] = t < 6 ? (uint8_t)n_rows : SIDE;
-    }
-    __asm__ volatile("ldtilecfg %0" : : "m"(config));
-}
-static void release_tiles(void) { __asm__ volatile("tilerelease" : :); }
-
-/* ---- a block ----------------------------------------------------------------------------------------------------- */
-
 typedef struct amx_block {
-    const int8_t *rows[2]; /* two tiles of rows; two planes of one tile; or one tile */
+    const int8_t *rows[2]; /* two tiles of rows, or two planes of one tile */
     size_t stride;
     const int8_t *weights[2]; /* columns */
     size_t slot_bytes, group_bytes;
@@ -86,8 +48,7 @@ typedef struct amx_block {
     float *y;
     const float *from; /* y, or zeros for the first group of a matrix */
     size_t from_stride;
-    size_t n_tiles, n_columns, groups; /* n_tiles: of rows[] */
-    size_t height;                     /* rows */
+    size_t n_columns, groups;
 } amx_block;
 
 /* Where the finishing of a block stands. Each pointer moves on by one addition, hidden from GCC 12, which otherwise
@@ -188,7 +149,7 @@ WOVEN(2, 1, 2)
 WOVEN(2, 2, 1)
 WOVEN(2, 2, 2)
 
-/* Any block, alone: the first of a call, the narrow end of a strip, rows left over. */
+/* Any block, alone: the first of a call, the narrow end of a strip. */
 static void multiply_alone(const amx_block *b) {
     for (size_t g = 0; g < b->groups; g++) {
         zero_sums();
@@ -197,12 +158,12 @@ static void multiply_alone(const amx_block *b) {
             TILE_LOAD(6, b->weights[0] + line, b->slot_bytes);
             TILE_LOAD(4, b->rows[0] + at, b->stride);
             TILE_DOT(0, 4, 6);
-            if (b->n_tiles == 2) TILE_LOAD(5, b->rows[1] + at, b->stride);
-            if (b->n_tiles == 2) TILE_DOT(2, 5, 6);
+            TILE_LOAD(5, b->rows[1] + at, b->stride);
+            TILE_DOT(2, 5, 6);
             if (b->n_columns == 1) continue;
             TILE_LOAD(7, b->weights[1] + line, b->slot_bytes);
             TILE_DOT(1, 4, 7);
-            if (b->n_tiles == 2) TILE_DOT(3, 5, 7);
+            TILE_DOT(3, 5, 7);
         }
         store_sums(b->sums + g * GROUP_SUMS);
     }
@@ -213,7 +174,7 @@ INLINE void finish_rows_amx(const amx_block *b, const int n_columns, const int n
     for (int g = 0; g < groups; g++)
         for (int j = 0; j < n_columns; j++) d[g][j] = v16_load_bf16(b->d[j] + (size_t)g * b->d_group);
     amx_row at = {b->sums, b->scale, b->from, b->y};
-    for (size_t row = 0; row < b->height; row++, move_on(&at, b))
+    for (size_t row = 0; row < (n_planes == 2 ? SIDE : 2 * SIDE); row++, move_on(&at, b))
         finish_row_amx(&at, row, d, n_columns, n_planes, groups);
 }
 
@@ -242,8 +203,8 @@ typedef struct amx_strip {
     amx_block blocks[2]; /* they take turns, each with its own sums */
     bool is_pending;     /* blocks[turn ^ 1] */
     unsigned turn;
-    const char *next_chunk; /* to be prefetched: runs of lines, one for each panel */
-    size_t run_bytes, run_step, chunk_bytes, prefetched_bytes;
+    const char *next_chunk; /* to be prefetched: runs of lines, one for each panel; how much is left of this one */
+    size_t run_bytes, run_step, run_left, runs_left;
 } amx_strip;
 
 static void finish_pending(amx_strip *s) {
@@ -261,60 +222,58 @@ static void aim_prefetch(amx_strip *s, size_t g) {
     s->next_chunk = (const char *)values + next * group_bytes;
     s->run_bytes = n * group_bytes;
     s->run_step = n_groups * group_bytes;
-    s->chunk_bytes = w->n_panels * s->run_bytes;
-    s->prefetched_bytes = 0;
+    s->run_left = s->run_bytes;
+    s->runs_left = w->n_panels;
 }
 
 /* The next n_bytes of it: a share never crosses the end of a run, which is a multiple of it. */
 static const char *next_share(amx_strip *s, size_t n_bytes) {
-    const size_t at = s->prefetched_bytes;
-    if (at >= s->chunk_bytes) return (const char *)s->w->values; /* near already */
-    s->prefetched_bytes += n_bytes;
-    return s->next_chunk + at / s->run_bytes * s->run_step + at % s->run_bytes;
+    if (s->runs_left == 0) return (const char *)s->w->values; /* near already */
+    const char *share = s->next_chunk;
+    s->next_chunk += n_bytes;
+    s->run_left -= n_bytes;
+    if (s->run_left == 0) {
+        s->next_chunk += s->run_step - s->run_bytes;
+        s->run_left = s->run_bytes;
+        s->runs_left--;
+    }
+    return share;
 }
 
-static amx_block place_block(const amx_strip *s, size_t row, size_t height, size_t column, size_t g, size_t groups) {
+/* The strip's next block, in its place. */
+static amx_block *place_block(amx_strip *s, size_t row, size_t column, size_t g, size_t groups) {
     static const _Alignas(64) float zeros[B2_GEMM_STRIP];
     const b2_weight_panels *w = s->w;
     const size_t k = s->rows->stride, p = w->panel, n_groups = k / B2_GROUP_LEN;
-    const size_t n_columns = w->n_panels * p / SIDE - column < 2 ? 1 : 2;
     const size_t column_bytes = p == SIDE ? p * k : LINE_BYTES, d_column = p == SIDE ? p * n_groups : SIDE;
-    const int8_t *hi = s->rows->hi + row * k + g * B2_GROUP_LEN;
-    const int8_t *lo = s->rows->lo == NULL ? NULL : s->rows->lo + row * k + g * B2_GROUP_LEN;
-    float *y = s->y + row * B2_GEMM_STRIP + column * SIDE;
-    amx_block b = {.rows = {hi, lo != NULL ? lo : hi + SIDE * k},
-                   .stride = k,
-                   .slot_bytes = 4 * p,
-                   .group_bytes = B2_GROUP_LEN * p,
-                   .sums = s->blocks[s->turn].sums,
-                   .scale = s->rows->scale + row * n_groups + g,
-                   .n_groups = n_groups,
-                   .d_group = p,
-                   .y = y,
-                   .from = g == 0 ? zeros : y,
-                   .from_stride = g == 0 ? 0 : B2_GEMM_STRIP,
-                   .n_tiles = lo != NULL || height > SIDE ? 2 : 1,
-                   .n_columns = n_columns,
-                   .groups = groups,
-                   .height = height};
-    for (size_t j = 0; j < n_columns; j++) {
-        b.weights[j] = w->values + g * b.group_bytes + (column + j) * column_bytes;
-        b.d[j] = w->scales + g * p + (column + j) * d_column;
+    amx_block *b = &s->blocks[s->turn];
+    b->rows[0] = s->rows->hi + row * k + g * B2_GROUP_LEN;
+    b->rows[1] = s->rows->lo != NULL ? s->rows->lo + row * k + g * B2_GROUP_LEN : b->rows[0] + SIDE * k;
+    b->stride = k;
+    b->slot_bytes = 4 * p;
+    b->group_bytes = B2_GROUP_LEN * p;
+    b->scale = s->rows->scale + row * n_groups + g;
+    b->n_groups = n_groups;
+    b->d_group = p;
+    b->y = s->y + row * B2_GEMM_STRIP + column * SIDE;
+    b->from = g == 0 ? zeros : b->y;
+    b->from_stride = g == 0 ? 0 : B2_GEMM_STRIP;
+    b->n_columns = w->n_panels * p < (column + 2) * SIDE ? 1 : 2;
+    b->groups = groups;
+    for (size_t j = 0; j < 2; j++) { /* a second column that there is not is never read */
+        b->weights[j] = w->values + g * b->group_bytes + (column + j) * column_bytes;
+        b->d[j] = w->scales + g * p + (column + j) * d_column;
     }
     return b;
 }
 
-static bool is_whole(const amx_block *b, bool two_planes) {
-    return b->n_columns == 2 && b->height == (two_planes ? SIDE : 2 * SIDE);
-}
-
+/* b: the block that was placed last */
 static void multiply_block(amx_strip *s, const amx_block *b) {
     static woven_fn *const woven[2][2][2] = {{{woven_1_11, woven_1_12}, {woven_1_21, woven_1_22}},
                                              {{woven_2_11, woven_2_12}, {woven_2_21, woven_2_22}}};
     const bool two_planes = s->rows->lo != NULL;
     const amx_block *done = &s->blocks[s->turn ^ 1];
-    s->blocks[s->turn] = *b;
-    if (s->is_pending && is_whole(b, two_planes) && is_whole(done, two_planes)) {
+    if (s->is_pending && b->n_columns == 2 && done->n_columns == 2) {
         woven[two_planes][b->groups - 1][done->groups - 1](b, done, next_share(s, b->groups * PRODUCTS * LINE_BYTES));
     } else {
         finish_pending(s);
@@ -335,60 +294,57 @@ static void finish_rows(const amx_strip *s, const b2_gemm_out *out, size_t row, 
     for (; row < end; row++) b2_gemm_finish_row(out, row, s->y + row * B2_GEMM_STRIP);
 }
 
-/* Rows first to first + n_rows - 1 in blocks of at most most_rows rows, tiles of tile_rows. A block's last sums are
- * pending until the next rows are begun, so rows are finished one turn later. */
-static void multiply_rows(amx_strip *s, const b2_gemm_out *out, size_t first, size_t n_rows, size_t tile_rows) {
+/* The first n_rows rows, whole blocks of block_rows. A block's last sums are pending until the next rows are begun, so
+ * rows are finished one turn later. */
+static void multiply_rows(amx_strip *s, const b2_gemm_out *out, size_t n_rows, size_t block_rows) {
     const size_t n_groups = s->rows->stride / B2_GROUP_LEN, n_columns = s->w->n_panels * s->w->panel / SIDE;
-    const size_t most_rows = s->rows->lo != NULL ? tile_rows : 2 * tile_rows, end = first + n_rows;
-    configure_tiles(tile_rows);
+    configure_tiles(SIDE);
     for (size_t chunk = 0; chunk < n_groups; chunk += CHUNK_GROUPS) {
         const size_t chunk_end = n_groups - chunk < CHUNK_GROUPS ? n_groups : chunk + CHUNK_GROUPS;
         aim_prefetch(s, chunk);
-        for (size_t row = first, height = 0; row < end; row += height) {
-            height = end - row < most_rows ? end - row : most_rows;
-            if (chunk_end == n_groups) prefetch_results(out, row, row + height);
+        for (size_t row = 0; row < n_rows; row += block_rows) {
+            if (chunk_end == n_groups) prefetch_results(out, row, row + block_rows);
             for (size_t g = chunk, groups = 0; g < chunk_end; g += groups) {
                 groups = chunk_end - g < BLOCK_GROUPS ? 1 : BLOCK_GROUPS;
-                for (size_t c = 0; c < n_columns; c += 2) {
-                    const amx_block b = place_block(s, row, height, c, g, groups);
-                    multiply_block(s, &b);
-                }
+                for (size_t c = 0; c < n_columns; c += 2) multiply_block(s, place_block(s, row, c, g, groups));
             }
-            if (chunk_end == n_groups && row > first) finish_rows(s, out, row - most_rows, row);
+            if (chunk_end == n_groups && row > 0) finish_rows(s, out, row - block_rows, row);
         }
     }
     finish_pending(s);
-    finish_rows(s, out, first + (n_rows - 1) / most_rows * most_rows, end);
     release_tiles();
+    finish_rows(s, out, n_rows - block_rows, n_rows);
 }
 
-/* The last rows of a call as a call of their own. */
-static void multiply_rest(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
-                          void *scratch, size_t first) {
-    const size_t n_groups = rows->stride / B2_GROUP_LEN;
-    const b2_quantised_rows rest = {.hi = rows->hi + first * rows->stride,
-                                    .lo = rows->lo == NULL ? NULL : rows->lo + first * rows->stride,
-                                    .scale = rows->scale + first * n_groups,
-                                    .sum = rows->sum + first * n_groups,
-                                    .n_rows = rows->n_rows - first,
-                                    .stride = rows->stride};
-    b2_gemm_out end = *out;
-    end.out += first * out->stride;
-    b2_gemm_i8_avx512vnni(&rest, w, &end, y + first * B2_GEMM_STRIP, scratch);
+static void multiply_few(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
+                         void *scratch) {
+    if (is_few_rows_amx(rows, w)) gemm_few_rows_amx(rows, w, out, y, scratch);
+    else b2_gemm_i8_avx512vnni(rows, w, out, y, scratch);
 }
 
 static void gemm_i8_amx(const b2_quantised_rows *rows, const b2_weight_panels *w, const b2_gemm_out *out, float *y,
                         void *scratch) {
-    if (rows->n_rows < LEAST_ROWS || w->group != B2_GROUP_LEN) {
-        b2_gemm_i8_avx512vnni(rows, w, out, y, scratch);
+    if (rows->n_rows <= SIDE || w->group != B2_GROUP_LEN) {
+        multiply_few(rows, w, out, y, scratch);
         return;
     }
     int32_t *sums = scratch;
     amx_strip s = {.rows = rows, .w = w, .y = y, .blocks = {{.sums = sums}, {.sums = sums + BLOCK_SUMS}}};
-    const size_t whole = rows->n_rows / SIDE * SIDE, left = rows->n_rows - whole;
-    multiply_rows(&s, out, 0, whole, SIDE);
-    if (left >= LEAST_TILE_ROWS) multiply_rows(&s, out, whole, left, left);
-    else if (left > 0) multiply_rest(rows, w, out, y, scratch, whole);
+    const size_t block_rows = rows->lo != NULL ? SIDE : 2 * SIDE, n_groups = rows->stride / B2_GROUP_LEN;
+    const size_t whole = rows->n_rows / block_rows * block_rows;
+    if (whole > 0) multiply_rows(&s, out, whole, block_rows);
+    for (size_t first = whole, n = 0; first < rows->n_rows; first += n) { /* the rest, as calls of their own */
+        n = rows->n_rows - first < SIDE ? rows->n_rows - first : SIDE;
+        const b2_quantised_rows rest = {.hi = rows->hi + first * rows->stride,
+                                        .lo = rows->lo == NULL ? NULL : rows->lo + first * rows->stride,
+                                        .scale = rows->scale + first * n_groups,
+                                        .sum = rows->sum + first * n_groups,
+                                        .n_rows = n,
+                                        .stride = rows->stride};
+        b2_gemm_out end = *out;
+        end.out += first * out->stride;
+        multiply_few(&rest, w, &end, y + first * B2_GEMM_STRIP, scratch);
+    }
 }
 
 void b2_isa_fill_amx(b2_isa *isa) {

@@ -12,7 +12,8 @@
 
 /* Every number of rows around whole tiles and blocks, both planes, narrow strips, both panels, odd groups. */
 static void check_tiles(check *c) {
-    static const size_t rows[] = {1, 15, 16, 17, 20, 21, 31, 32, 33, 36, 37, 47, 48, 63, 64, 65, 80, 96};
+    static const size_t rows[] = {1,  2,  3,  4,  5,  8,  15, 16, 17, 19, 20, 21,
+                                  31, 32, 33, 36, 37, 47, 48, 63, 64, 65, 80, 96};
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
         for (int planes = 1; planes <= 2; planes++)
             for (size_t n_groups = 1; n_groups <= 9; n_groups += n_groups < 6 ? 1 : 3)
