@@ -459,6 +459,7 @@ static int run(const char *command, bool is_ask, parsed *p) {
         return B2_EXIT_FILES;
     }
     b2_warn_about_prompts(&p->job.spec);
+    b2_warn_about_decoding(&p->job.spec.decoding);
     if (p->job.spec.format == B2_FORMAT_IMAGEFOLDER) b2_warn_about_imagefolder(&p->inputs, p->job.output_path);
     return b2_job_run(&p->inputs, &p->job);
 }

@@ -92,6 +92,8 @@ static const char *find_conflict(const score_job *j, const b2_args *args) {
     if (j->csv_path == NULL && (j->text_column != NULL || j->image_column != NULL || j->inputs.csv.no_header))
         return "--image-column, --text-column and --no-header need --csv";
     if (j->csv_path == NULL && !has_texts) return "no text: --text TEXT, or --texts-from FILE";
+    for (size_t i = 0; i < j->n_texts; i++)
+        if (!b2_is_utf8(j->texts[i])) return "--text is not UTF-8";
     if (j->csv_path == NULL && j->format == FORMAT_CSV) return "--format csv needs --csv";
     if (j->csv_path != NULL && args->n_positionals > 0) return "--csv cannot be mixed with other pictures";
     if (j->csv_path != NULL && has_texts) return "the texts of --csv are in its --text-column";
@@ -184,6 +186,10 @@ static blip2_status open_session(score_job *j, blip2_error *err) {
     o.max_results = count_lanes(j);
     const size_t used = info.n_queries + o.max_prompt_tokens,
                  room = info.max_positions > used ? info.max_positions - used : 1, longest = count_tokens(j);
+    if (j->csv_path == NULL && longest > room)
+        return b2_fail(err, BLIP2_LIMIT,
+                       "a text of %zu tokens: beside %zu of the image and %zu of the prompt the model has room for %zu",
+                       longest, (size_t)info.n_queries, o.max_prompt_tokens, room);
     o.max_new_tokens = j->csv_path != NULL && longest > room ? room : longest; /* longer rows fail by themselves */
     return blip2_session_create(j->model, &o, &j->session, err);
 }

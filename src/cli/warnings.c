@@ -3,6 +3,7 @@
 
 #include "base/path.h"
 #include "console/say.h"
+#include "job/decoding.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,18 @@ void b2_warn_about_prompts(const b2_spec *spec) {
         const size_t len = prompt != NULL ? strlen(prompt) : 0;
         if (len > 0 && prompt[len - 1] == ' ')
             b2_say("warning: the prompt ends with a space; tokens already carry theirs, so answers get worse");
+    }
+}
+
+void b2_warn_about_decoding(const blip2_decoding *decoding) {
+    size_t n;
+    const b2_decoding_row *rows = b2_decoding_rows(&n);
+    for (size_t i = 0; i < n; i++) {
+        const bool needs_samples = strncmp(rows[i].help, "sampling:", 9) == 0 && !decoding->do_sample;
+        const bool needs_beams = strncmp(rows[i].help, "beams:", 6) == 0 && decoding->num_beams == 1;
+        if ((needs_samples || needs_beams) && b2_decoding_differs(&rows[i], decoding))
+            b2_say("warning: --%s does nothing without --%s", rows[i].flag,
+                   needs_samples ? "do-sample" : "num-beams 2 or more");
     }
 }
 

@@ -10,7 +10,7 @@
 const b2_decoding_row *b2_decoding_rows(size_t *n) {
     static const b2_decoding_row rows[] = {
 #define B2_DECODING(type, member, letter, flag, value, low, high, fallback, key, help)                                 \
-    {B2_DECODING_##type, offsetof(blip2_decoding, member), low, high, fallback, key},
+    {B2_DECODING_##type, offsetof(blip2_decoding, member), low, high, fallback, key, flag, help},
 #include "decoding.def"
     };
     *n = sizeof rows / sizeof rows[0];
@@ -77,15 +77,22 @@ static json_t *seed_to_json(const b2_decoding_row *row, const void *values) {
     uint64_t seed;
     memcpy(&seed, (const char *)values + row->offset, sizeof seed);
     snprintf(digits, sizeof digits, "%" PRIu64, seed);
-    return seed != 0 ? json_string(digits) : NULL;
+    return json_string(digits);
+}
+
+bool b2_decoding_differs(const b2_decoding_row *row, const void *values) {
+    uint64_t seed;
+    memcpy(&seed, (const char *)values + row->offset, row->type == B2_DECODING_SEED ? sizeof seed : 0);
+    if (row->type == B2_DECODING_SEED) return seed != 0;
+    return is_text(row) ? text_at(row, values) != NULL : number_at(row, values) != row->fallback;
 }
 
 /* The member as JSON; NULL: at its fallback. */
 static json_t *to_json(const b2_decoding_row *row, const void *values) {
+    if (!b2_decoding_differs(row, values)) return NULL;
     if (row->type == B2_DECODING_SEED) return seed_to_json(row, values);
-    if (is_text(row)) return text_at(row, values) != NULL ? json_string(text_at(row, values)) : NULL;
+    if (is_text(row)) return json_string(text_at(row, values));
     const double number = number_at(row, values);
-    if (number == row->fallback) return NULL;
     if (row->type == B2_DECODING_FLAG) return json_true();
     return row->type == B2_DECODING_SIZE ? json_integer((json_int_t)number) : json_real(number);
 }

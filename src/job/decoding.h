@@ -10,7 +10,7 @@ typedef struct b2_decoding_row {
     enum { B2_DECODING_SIZE, B2_DECODING_REAL, B2_DECODING_TEXT, B2_DECODING_FLAG, B2_DECODING_SEED } type;
     size_t offset; /* of the member, in blip2_decoding, or b2_spec (asking.def) */
     double low, high, fallback;
-    const char *key;
+    const char *key, *flag, *help; /* flag and help: NULL in asking.def's */
 } b2_decoding_row;
 
 /* The rows of decoding.def, *n of them. */
@@ -18,6 +18,9 @@ const b2_decoding_row *b2_decoding_rows(size_t *n);
 
 /* Every row at its fallback. */
 blip2_decoding b2_decoding_fallback(void);
+
+/* Whether the member is not at its fallback. */
+bool b2_decoding_differs(const b2_decoding_row *row, const void *values);
 
 /* Sets the key of object to the member of values, for a first row that is a number (always) and each that is not at its
  * fallback: an older program can read what does not use what it does not know. */

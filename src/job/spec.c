@@ -2,6 +2,8 @@
 #include "job/spec.h"
 #include "record/writer.h"
 
+#include "base/utf8.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +12,8 @@
 const char *const b2_match_mode_names[] = {"word", "substring", NULL};
 
 static const b2_decoding_row asking[] = {
-#define B2_ASKING(type, member, flag, value, key, help) {B2_DECODING_##type, offsetof(b2_spec, member), 0, 1, 0, key},
+#define B2_ASKING(type, member, flag, value, key, help)                                                                \
+    {B2_DECODING_##type, offsetof(b2_spec, member), 0, 1, 0, key, NULL, NULL},
 #include "asking.def"
 };
 enum { N_ASKING = sizeof asking / sizeof asking[0] };
@@ -161,6 +164,7 @@ static bool is_there_before(const char *choices, size_t i, b2_text choice) {
 bool b2_choices_check(const char *choices, blip2_error *err) {
     const size_t n = b2_choices_count(choices);
     b2_text choice;
+    if (!b2_is_utf8(choices)) return b2_fail(err, BLIP2_ARGUMENT, "not UTF-8") == BLIP2_OK;
     if (n < 2 || n > B2_MAX_CHOICES)
         return b2_fail(err, BLIP2_ARGUMENT, "expected 2 to %d choices like red|green, got %zu", B2_MAX_CHOICES, n) ==
                BLIP2_OK;

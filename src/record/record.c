@@ -50,7 +50,7 @@ b2_record_status b2_record_get_status(const b2_record *record) {
 const char *b2_record_why(const b2_record *record) {
     if (record->error != NULL) return record->error;
     return b2_record_get_status(record) == B2_RECORD_ERROR
-               ? "the logits are not finite numbers, or the options leave no token"
+               ? "the logits are not finite numbers, or the options leave no token, or a length penalty no beam"
                : "";
 }
 

@@ -21,8 +21,9 @@ typedef struct choices {
 
 static void test_rows_of_decoding(void **state) {
     (void)state;
-    static const b2_decoding_row rows[] = {{B2_DECODING_SIZE, offsetof(choices, n_beams), 1, 16, 1, "num_beams"},
-                                           {B2_DECODING_REAL, offsetof(choices, temperature), 0, 2, 1, "temperature"}};
+    static const b2_decoding_row rows[] = {
+        {B2_DECODING_SIZE, offsetof(choices, n_beams), 1, 16, 1, "num_beams", NULL, NULL},
+        {B2_DECODING_REAL, offsetof(choices, temperature), 0, 2, 1, "temperature", NULL, NULL}};
     choices c = {.n_beams = 4, .temperature = 0.7}, back;
     json_t *object = json_object();
     b2_decoding_to_json(rows, 2, &c, object);
