@@ -130,11 +130,11 @@ static void print_head(const bench *b, const probes *p) {
             b->n_repeats, p->dot_gops, p->fma_gflops, p->read_gbs);
     } else {
         b2_print_text(b->info.name[0] != '\0' ? b->info.name : "model", stdout);
-        printf(", %s, %.2f GB; kernels %s, %d threads, batch %zu, medians of %zu\n"
+        printf(", %s, %.2f GB; kernels %s, %d thread%s, batch %zu, medians of %zu\n"
                "this machine, measured in between: %.0f GOP/s of int8, %.0f GFLOP/s of f32, %.1f GB/s read\n\n"
                "  stage             time          int8 products        weights read\n",
-               b->info.dtype, (double)b->info.file_bytes * 1e-9, isa, n_threads, b->batch, b->n_repeats, p->dot_gops,
-               p->fma_gflops, p->read_gbs);
+               b->info.dtype, (double)b->info.file_bytes * 1e-9, isa, n_threads, n_threads == 1 ? "" : "s", b->batch,
+               b->n_repeats, p->dot_gops, p->fma_gflops, p->read_gbs);
     }
 }
 

@@ -54,23 +54,25 @@ static b2_source *source_of(job *j) { return is_stream(j) ? &j->flow.source : &j
 
 /* ---- before the first picture ---------------------------------------------------------------------------------- */
 
+static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
+
 static void say_size(const job *j, const blip2_session_options *options) {
     const uint64_t own_bytes = b2_sizes_own_bytes(&j->task, options, j->sizes.n_workers);
     if (own_bytes == 0) return;
     char done[64] = "", workers[64] = "";
     if (j->plan.n_todo < j->plan.n_mine) snprintf(done, sizeof done, " of %zu (the others are done)", j->plan.n_mine);
     if (j->sizes.n_workers > 1) snprintf(workers, sizeof workers, "%zu workers of ", j->sizes.n_workers);
-    b2_say("%zu%s pictures in batches of %zu, %s%zu threads; %.0f MB of own memory beside the mapped %.2f GB",
-           j->plan.n_todo, done, j->queue.batch_size, workers, options->n_threads, (double)own_bytes * 1e-6,
-           (double)j->info.file_bytes * 1e-9);
+    b2_say("%zu%s picture%s in batches of %zu, %s%zu thread%s; %.0f MB of own memory beside the mapped %.2f GB",
+           j->plan.n_todo, done, plural(j->plan.n_todo), j->queue.batch_size, workers, options->n_threads,
+           plural(options->n_threads), (double)own_bytes * 1e-6, (double)j->info.file_bytes * 1e-9);
 }
 
 static void say_setup(const job *j) {
     const blip2_session *session = b2_worker_session(j->workers[0]);
-    b2_say("%s, %s matrices, %.2f GB; kernels %s (f32: %s), %zu threads, batches of %zu",
+    b2_say("%s, %s matrices, %.2f GB; kernels %s (f32: %s), %zu thread%s, batches of %zu",
            j->info.name[0] != '\0' ? j->info.name : "model", j->info.dtype, (double)j->info.file_bytes * 1e-9,
            blip2_session_isa(session), blip2_session_isa_f32(session), blip2_session_threads(session),
-           j->queue.batch_size);
+           plural(blip2_session_threads(session)), j->queue.batch_size);
 }
 
 static void say_device(const job *j) {
