@@ -11,6 +11,28 @@
 extern "C" {
 #endif
 
+/* Settings by the name under which numbers were published or are computed: greedy, hf-beam5, lavis-caption, lavis-vqa,
+ * coco, nocaps (sources: blip2_preset.c). Members are those of blip2_decoding and blip2_request of the same names:
+ *
+ *      blip2_preset preset = {.struct_bytes = sizeof preset};
+ *      if (!blip2_preset_find("coco", &preset)) goto failed;
+ *      options.max_new_tokens = preset.max_new_tokens;     before the session is created
+ *      options.max_results = preset.num_beams;
+ *      decoding.num_beams = preset.num_beams;              and so on
+ *      request.prompt = preset.prompt; */
+typedef struct blip2_preset {
+    size_t struct_bytes;
+    const char *name;
+    size_t max_new_tokens, num_beams, min_new_tokens;
+    double length_penalty;
+    const char *beam_search, *rules_see, *prompt; /* NULL: as without the preset; prompt: of captions */
+    bool is_short;
+} blip2_preset;
+
+/* What they point to lives as long as the program. False, nothing changed: no such name; no more of them. */
+BLIP2_API bool blip2_preset_find(const char *name, blip2_preset *preset);
+BLIP2_API bool blip2_preset_at(size_t index, blip2_preset *preset);
+
 /* How likely the model holds texts that are given: captions for a picture, answers to a question. After an encode:
  *
  *      const char *const colors[] = {"red", "green", "yellow"};

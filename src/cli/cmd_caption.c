@@ -90,42 +90,29 @@ static bool take_answer_column(void *target, const char *value, char *error) {
     return spec->n_asks > 0;
 }
 
-/* Settings by the name under which numbers were published or are computed; options that follow change them. */
-static const struct preset {
-    const char *name;
-    size_t max_new_tokens, num_beams, min_new_tokens;
-    double length_penalty;
-    const char *beam_search, *prompt; /* prompt: of captions, unless another is given */
-    bool is_short;
-} presets[] = {
-    /* transformers' defaults; its documentation and the model cards of BLIP-2 */
-    {"greedy", 20, 1, 0, 1, NULL, NULL, false},
-    {"hf-beam5", 20, 5, 0, 1, NULL, NULL, false},
-    /* LAVIS, lavis/models/blip2_models/blip2_opt.py: generate() and predict_answers(). Its lengths count the </s> that
-     * transformers put first then: max_length 30 is 29 tokens, min_length 8 is 7. */
-    {"lavis-caption", 29, 5, 0, 1, "lavis", NULL, false},
-    {"lavis-vqa", 10, 5, 0, 0, "lavis", NULL, true},
-    /* LAVIS, lavis/projects/blip2/eval: COCO captions and NoCaps; the prompt is that of models tuned on COCO */
-    {"coco", 29, 5, 7, 1, "lavis", "a photo of", false},
-    {"nocaps", 79, 5, 9, 1, "lavis", "a photo of", false},
-};
+static bool refuse_preset(const char *value, char *error) {
+    char names[128] = "";
+    blip2_preset preset = {.struct_bytes = sizeof preset};
+    for (size_t i = 0, len = 0; blip2_preset_at(i, &preset) && len < sizeof names; i++)
+        len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", i > 0 ? ", " : "", preset.name);
+    return b2_arg_refuse(error, names, value);
+}
 
+/* Options that follow change what it sets. */
 static bool take_preset(void *target, const char *value, char *error) {
     parsed *p = target;
     blip2_decoding *d = &p->job.spec.decoding;
-    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
-        const struct preset *preset = &presets[i];
-        if (strcmp(preset->name, value) != 0) continue;
-        d->max_new_tokens = preset->max_new_tokens;
-        d->num_beams = preset->num_beams;
-        d->min_new_tokens = preset->min_new_tokens;
-        d->length_penalty = preset->length_penalty;
-        d->beam_search = d->rules_see = preset->beam_search; /* both of one era */
-        p->job.spec.is_short = preset->is_short;
-        p->preset_prompt = preset->prompt;
-        return true;
-    }
-    return b2_arg_refuse(error, "greedy, hf-beam5, lavis-caption, lavis-vqa, coco or nocaps", value);
+    blip2_preset preset = {.struct_bytes = sizeof preset};
+    if (!blip2_preset_find(value, &preset)) return refuse_preset(value, error);
+    d->max_new_tokens = preset.max_new_tokens;
+    d->num_beams = preset.num_beams;
+    d->min_new_tokens = preset.min_new_tokens;
+    d->length_penalty = preset.length_penalty;
+    d->beam_search = preset.beam_search;
+    d->rules_see = preset.rules_see;
+    p->job.spec.is_short = preset.is_short;
+    p->preset_prompt = preset.prompt;
+    return true;
 }
 
 static bool take_words(void *target, const char *value, char *error) {

@@ -103,7 +103,25 @@ static void test_shorter_structs_are_filled_to_their_end(void **state) {
     CHECK_SIZES(blip2_image_options, blip2_image_options_init(to, size_of(to)));
     CHECK_SIZES(blip2_session_options, blip2_session_options_init(to, size_of(to)));
     CHECK_SIZES(blip2_decoding, blip2_decoding_init(to, size_of(to)));
+    CHECK_SIZES(blip2_preset, assert_true(blip2_preset_find("coco", to)));
     leave_world(&w);
+}
+
+static void test_presets_are_found_and_listed(void **state) {
+    (void)state;
+    blip2_preset preset = {.struct_bytes = sizeof preset}, same = preset;
+    size_t n = 0;
+    for (; blip2_preset_at(n, &preset); n++) {
+        assert_true(blip2_preset_find(preset.name, &same));
+        assert_ptr_equal(same.name, preset.name);
+        assert_in_range(preset.num_beams, 1, BLIP2_MAX_RESULTS);
+        assert_true((preset.beam_search == NULL) == (preset.rules_see == NULL)); /* both of one era */
+    }
+    assert_int_equal(n, 6);
+    assert_string_equal(preset.name, "nocaps");
+    assert_int_equal(preset.max_new_tokens, 79);
+    assert_false(blip2_preset_find("lavis", &preset));
+    assert_string_equal(preset.name, "nocaps");
 }
 
 /* Options cut anywhere give what whole ones give: the part that is missing holds defaults here. */
@@ -347,6 +365,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shorter_structs_are_filled_to_their_end),
+        cmocka_unit_test(test_presets_are_found_and_listed),
         cmocka_unit_test(test_shorter_options_are_read_to_their_end),
         cmocka_unit_test(test_longer_structs_are_left_alone_behind_our_end),
         cmocka_unit_test(test_versions_and_names),
