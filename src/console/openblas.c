@@ -64,16 +64,16 @@ static void leave_threads_out_early(int argc, char **argv, char **envp) {
     static const char name[] = "OPENBLAS_NUM_THREADS=";
     enum { MOST_VARIABLES = 4096 };
     char one[] = "OPENBLAS_NUM_THREADS=1", *variables[MOST_VARIABLES + 2];
-    size_t n = 0;
+    size_t n = 0, n_kept = 0;
     (void)argc;
     if (!is_limited(RLIMIT_AS) && !is_limited(RLIMIT_DATA)) return;
     for (; envp[n] != NULL && n < MOST_VARIABLES; n++) {
-        if (strncmp(envp[n], name, sizeof name - 1) == 0) return; /* the user's, or ours */
-        variables[n] = envp[n];
+        if (n_kept == n && strcmp(envp[n], one) == 0) return; /* the first is the one that counts */
+        if (strncmp(envp[n], name, sizeof name - 1) != 0) variables[n_kept++] = envp[n];
     }
     if (envp[n] != NULL) return;
-    variables[n] = one;
-    variables[n + 1] = NULL;
+    variables[n_kept] = one;
+    variables[n_kept + 1] = NULL;
     execve("/proc/self/exe", argv, variables);
 }
 __attribute__((section(".preinit_array"), used)) static void (*const early)(int, char **,
