@@ -64,20 +64,49 @@ static bool may_meet(const b2_roles *r, role_in in, role_out out) {
 
 /* ---- what a file is -------------------------------------------------------------------------------------------- */
 
-/* The room image knows better, but it needs the whole file; here a picture only has to be told from text. */
+/* P1 to P6, white space or a comment, a number: a text may begin with P1. */
+static bool is_pnm(const char *b, size_t n) {
+    if (n < 4 || b[0] != 'P' || b[1] < '1' || b[1] > '6') return false;
+    return b[2] == '#' || (strchr(" \t\r\n", b[2]) != NULL && (b[3] == '#' || (b[3] >= '0' && b[3] <= '9')));
+}
+
+/* The room image knows better, but it needs the whole file; here a picture only has to be told from text. (Four zeros
+ * at 6: a BMP.) */
 static bool is_picture(const char *b, size_t n) {
     static const struct {
         const char *bytes;
         size_t at, n;
-    } signatures[] = {{"\xFF\xD8\xFF", 0, 3},   {"\x89PNG\r\n", 0, 6}, {"GIF8", 0, 4}, {"WEBP", 8, 4},
-                      {"II*\0", 0, 4},          {"MM\0*", 0, 4},       {"ftyp", 4, 4}, {"\xFF\x0A", 0, 2},
-                      {"\0\0\0\x0CJXL ", 0, 8}, {"\0\0\0\0", 6, 4},    {"qoif", 0, 4}, {"8BPS\0", 0, 5},
-                      {"P6\n", 0, 3},           {"P5\n", 0, 3},        {"P7\n", 0, 3}};
+    } signatures[] = {{"\xFF\xD8\xFF", 0, 3},
+                      {"\x89PNG\r\n", 0, 6},
+                      {"GIF8", 0, 4},
+                      {"WEBP", 8, 4},
+                      {"II*\0", 0, 4},
+                      {"MM\0*", 0, 4},
+                      {"ftyp", 4, 4},
+                      {"\xFF\x0A", 0, 2},
+                      {"\0\0\0\x0CJXL ", 0, 8},
+                      {"\0\0\0\0", 6, 4},
+                      {"qoif", 0, 4},
+                      {"8BPS\0", 0, 5},
+                      {"P7\n", 0, 3},
+                      {"II+\0", 0, 4},
+                      {"MM\0+", 0, 4},
+                      {"PF\n", 0, 3},
+                      {"Pf\n", 0, 3},
+                      {"IIU\0", 0, 4},
+                      {"IIRO", 0, 4},
+                      {"FUJIFILM", 0, 8},
+                      {"II\xBC\x01", 0, 4},
+                      {"\0\0\0\x0CjP  ", 0, 8},
+                      {"\xFF\x4F\xFF\x51", 0, 4},
+                      {"gimp xcf", 0, 8},
+                      {"\x76\x2F\x31\x01", 0, 4},
+                      {"\0\0\1\0", 0, 4}};
     for (size_t i = 0; i < sizeof signatures / sizeof signatures[0]; i++)
         if (signatures[i].at + signatures[i].n <= n &&
             memcmp(b + signatures[i].at, signatures[i].bytes, signatures[i].n) == 0)
             return true;
-    return false;
+    return is_pnm(b, n);
 }
 
 /* IS_MODEL, IS_PICTURE, IS_JOURNAL or IS_STATE; N_IN: nothing that is known. */
