@@ -32,6 +32,7 @@ typedef struct parsed {
     bool has_two_kinds, is_nul;
     const char *csv_column, *image_key, *shard;
     const char *preset_prompt; /* of captions without a prompt; NULL */
+    blip2_decoding preset;     /* what is chosen before any option of the user's */
     b2_args args;
 } parsed;
 
@@ -98,18 +99,22 @@ static bool refuse_preset(const char *value, char *error) {
     return b2_arg_refuse(error, names, value);
 }
 
+static void set_preset(const blip2_preset *preset, blip2_decoding *d) {
+    d->max_new_tokens = preset->max_new_tokens;
+    d->num_beams = preset->num_beams;
+    d->min_new_tokens = preset->min_new_tokens;
+    d->length_penalty = preset->length_penalty;
+    d->beam_search = preset->beam_search;
+    d->rules_see = preset->rules_see;
+}
+
 /* Options that follow change what it sets. */
 static bool take_preset(void *target, const char *value, char *error) {
     parsed *p = target;
-    blip2_decoding *d = &p->job.spec.decoding;
     blip2_preset preset = {.struct_bytes = sizeof preset};
     if (!blip2_preset_find(value, &preset)) return refuse_preset(value, error);
-    d->max_new_tokens = preset.max_new_tokens;
-    d->num_beams = preset.num_beams;
-    d->min_new_tokens = preset.min_new_tokens;
-    d->length_penalty = preset.length_penalty;
-    d->beam_search = preset.beam_search;
-    d->rules_see = preset.rules_see;
+    set_preset(&preset, &p->job.spec.decoding);
+    set_preset(&preset, &p->preset);
     p->job.spec.is_short = preset.is_short;
     p->preset_prompt = preset.prompt;
     return true;
@@ -446,7 +451,7 @@ static int run(const char *command, bool is_ask, parsed *p) {
         return B2_EXIT_FILES;
     }
     b2_warn_about_prompts(&p->job.spec);
-    b2_warn_about_decoding(&p->job.spec.decoding);
+    b2_warn_about_decoding(&p->job.spec, &p->preset);
     if (p->job.spec.format == B2_FORMAT_IMAGEFOLDER) b2_warn_about_imagefolder(&p->inputs, p->job.output_path);
     return b2_job_run(&p->inputs, &p->job);
 }
@@ -458,6 +463,7 @@ static int caption_or_ask(int argc, char **argv, bool is_ask) {
         "Answers questions about pictures: files, folders, or - for one on stdin."};
     const b2_syntax syntax = {.help = help[is_ask], .options = options, .max_positionals = SIZE_MAX};
     parsed p = {
+        .preset = b2_decoding_fallback(),
         .job = {.spec = {.decoding = b2_decoding_fallback(), .apply_exif = true, .background = {255, 255, 255}}}};
     int code;
     if (b2_args_begin(&syntax, argc, argv, &p, &p.args, &code)) code = run(argv[0], is_ask, &p);

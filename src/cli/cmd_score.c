@@ -186,7 +186,7 @@ static blip2_status open_session(score_job *j, blip2_error *err) {
     o.max_results = count_lanes(j);
     const size_t used = info.n_queries + o.max_prompt_tokens,
                  room = info.max_positions > used ? info.max_positions - used : 1, longest = count_tokens(j);
-    if (j->csv_path == NULL && longest > room)
+    if (j->csv_path == NULL && info.max_positions > used && longest > room)
         return b2_fail(err, BLIP2_LIMIT,
                        "a text of %zu tokens: beside %zu of the image and %zu of the prompt the model has room for %zu",
                        longest, (size_t)info.n_queries, o.max_prompt_tokens, room);

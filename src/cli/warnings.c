@@ -39,15 +39,18 @@ void b2_warn_about_prompts(const b2_spec *spec) {
     }
 }
 
-void b2_warn_about_decoding(const blip2_decoding *decoding) {
+void b2_warn_about_decoding(const b2_spec *spec, const blip2_decoding *preset) {
+    const blip2_decoding *d = &spec->decoding;
     size_t n;
     const b2_decoding_row *rows = b2_decoding_rows(&n);
     for (size_t i = 0; i < n; i++) {
-        const bool needs_samples = strncmp(rows[i].help, "sampling:", 9) == 0 && !decoding->do_sample;
-        const bool needs_beams = strncmp(rows[i].help, "beams:", 6) == 0 && decoding->num_beams == 1;
-        if ((needs_samples || needs_beams) && b2_decoding_differs(&rows[i], decoding))
-            b2_say("warning: --%s does nothing without --%s", rows[i].flag,
-                   needs_samples ? "do-sample" : "num-beams 2 or more");
+        const bool needs_samples = strncmp(rows[i].help, "sampling:", 9) == 0 && !d->do_sample;
+        const bool needs_beams = strncmp(rows[i].help, "beams:", 6) == 0 && d->num_beams == 1;
+        if (!(needs_samples || needs_beams) || b2_decoding_is_same(&rows[i], d, preset)) continue;
+        b2_say("warning: --%s does nothing %s", rows[i].flag,
+               spec->choices != NULL ? "with --choices"
+               : needs_samples       ? "without --do-sample"
+                                     : "without --num-beams 2 or more");
     }
 }
 

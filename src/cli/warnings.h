@@ -9,8 +9,8 @@
  * first. */
 void b2_warn_about_table(const b2_inputs *inputs, const char *csv_column);
 void b2_warn_about_prompts(const b2_spec *spec);
-/* Ways to choose that do nothing without samples or beams. */
-void b2_warn_about_decoding(const blip2_decoding *decoding);
+/* Ways to choose that do nothing: without samples or beams, with choices. Those of a preset are no wish of the user. */
+void b2_warn_about_decoding(const b2_spec *spec, const blip2_decoding *preset);
 /* Names that Hugging Face's load_dataset("imagefolder") would not find beside the output. */
 void b2_warn_about_imagefolder(const b2_inputs *inputs, const char *output_path);
 

@@ -72,18 +72,27 @@ blip2_decoding b2_decoding_fallback(void) {
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
-static json_t *seed_to_json(const b2_decoding_row *row, const void *values) {
-    char digits[24];
+static uint64_t seed_at(const b2_decoding_row *row, const void *values) {
     uint64_t seed;
     memcpy(&seed, (const char *)values + row->offset, sizeof seed);
-    snprintf(digits, sizeof digits, "%" PRIu64, seed);
+    return seed;
+}
+
+static json_t *seed_to_json(const b2_decoding_row *row, const void *values) {
+    char digits[24];
+    snprintf(digits, sizeof digits, "%" PRIu64, seed_at(row, values));
     return json_string(digits);
 }
 
+bool b2_decoding_is_same(const b2_decoding_row *row, const void *a, const void *b) {
+    if (row->type == B2_DECODING_SEED) return seed_at(row, a) == seed_at(row, b);
+    if (!is_text(row)) return number_at(row, a) == number_at(row, b);
+    const char *in_a = text_at(row, a), *in_b = text_at(row, b);
+    return in_a == in_b || (in_a != NULL && in_b != NULL && strcmp(in_a, in_b) == 0);
+}
+
 bool b2_decoding_differs(const b2_decoding_row *row, const void *values) {
-    uint64_t seed;
-    memcpy(&seed, (const char *)values + row->offset, row->type == B2_DECODING_SEED ? sizeof seed : 0);
-    if (row->type == B2_DECODING_SEED) return seed != 0;
+    if (row->type == B2_DECODING_SEED) return seed_at(row, values) != 0;
     return is_text(row) ? text_at(row, values) != NULL : number_at(row, values) != row->fallback;
 }
 

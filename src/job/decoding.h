@@ -19,8 +19,9 @@ const b2_decoding_row *b2_decoding_rows(size_t *n);
 /* Every row at its fallback. */
 blip2_decoding b2_decoding_fallback(void);
 
-/* Whether the member is not at its fallback. */
+/* Whether the member is not at its fallback; whether two have the same. */
 bool b2_decoding_differs(const b2_decoding_row *row, const void *values);
+bool b2_decoding_is_same(const b2_decoding_row *row, const void *a, const void *b);
 
 /* Sets the key of object to the member of values, for a first row that is a number (always) and each that is not at its
  * fallback: an older program can read what does not use what it does not know. */

@@ -59,11 +59,13 @@ static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
 static void say_size(const job *j, const blip2_session_options *options) {
     const uint64_t own_bytes = b2_sizes_own_bytes(&j->task, options, j->sizes.n_workers);
     if (own_bytes == 0) return;
-    char done[64] = "", workers[64] = "";
-    if (j->plan.n_todo < j->plan.n_mine) snprintf(done, sizeof done, " of %zu (the others are done)", j->plan.n_mine);
+    char of[32] = "", workers[64] = "";
+    const bool is_part = j->plan.n_todo < j->plan.n_mine;
+    if (is_part) snprintf(of, sizeof of, " of %zu", j->plan.n_mine);
     if (j->sizes.n_workers > 1) snprintf(workers, sizeof workers, "%zu workers of ", j->sizes.n_workers);
-    b2_say("%zu%s picture%s in batches of %zu, %s%zu thread%s; %.0f MB of own memory beside the mapped %.2f GB",
-           j->plan.n_todo, done, plural(j->plan.n_todo), j->queue.batch_size, workers, options->n_threads,
+    b2_say("%zu%s picture%s%s in batches of %zu, %s%zu thread%s; %.0f MB of own memory beside the mapped %.2f GB",
+           j->plan.n_todo, of, plural(is_part ? j->plan.n_mine : j->plan.n_todo),
+           is_part ? " (the others are done)" : "", j->queue.batch_size, workers, options->n_threads,
            plural(options->n_threads), (double)own_bytes * 1e-6, (double)j->info.file_bytes * 1e-9);
 }
 

@@ -1,6 +1,7 @@
 /* isa_amx.c: int8 products by the matrix unit of Intel servers since 2023; all else as avx512vnni.
  *
- * Tiles and their instructions: amx_tiles.h. A decoding step's 3 to 16 rows: amx_few_rows.h. More rows, here:
+ * Tiles and their instructions: amx_tiles.h. A decoding step's 3 to 16 rows, and those that whole
+ * blocks leave: amx_few_rows.h. Whole blocks, here:
  *
  *   strip of 64 outputs:  for each chunk of 4 groups                 its weights, 32 KB, stay near while the rows pass
  *                           for each block of rows                   2 tiles of rows; two planes: 1 tile of each
@@ -203,8 +204,8 @@ typedef struct amx_strip {
     amx_block blocks[2]; /* they take turns, each with its own sums */
     bool is_pending;     /* blocks[turn ^ 1] */
     unsigned turn;
-    const char *next_chunk; /* to be prefetched: runs of lines, one for each panel; how much is left of this one */
-    size_t run_bytes, run_step, run_left, runs_left;
+    const char *run, *share; /* to be prefetched: runs of lines, one for each panel; where this one stands */
+    size_t run_bytes, run_step, runs_left;
 } amx_strip;
 
 static void finish_pending(amx_strip *s) {
@@ -219,24 +220,20 @@ static void aim_prefetch(amx_strip *s, size_t g) {
     const size_t next = g + CHUNK_GROUPS < n_groups ? g + CHUNK_GROUPS : 0;
     const size_t n = n_groups - next < CHUNK_GROUPS ? n_groups - next : CHUNK_GROUPS;
     const int8_t *values = next > 0 || w->next == NULL ? w->values : w->next->values;
-    s->next_chunk = (const char *)values + next * group_bytes;
+    s->run = s->share = (const char *)values + next * group_bytes;
     s->run_bytes = n * group_bytes;
     s->run_step = n_groups * group_bytes;
-    s->run_left = s->run_bytes;
     s->runs_left = w->n_panels;
 }
 
-/* The next n_bytes of it: a share never crosses the end of a run, which is a multiple of it. */
+/* The next n_bytes of it, or what is left of the run: shares are of one group or two, so a last one may be cut. */
 static const char *next_share(amx_strip *s, size_t n_bytes) {
     if (s->runs_left == 0) return (const char *)s->w->values; /* near already */
-    const char *share = s->next_chunk;
-    s->next_chunk += n_bytes;
-    s->run_left -= n_bytes;
-    if (s->run_left == 0) {
-        s->next_chunk += s->run_step - s->run_bytes;
-        s->run_left = s->run_bytes;
-        s->runs_left--;
-    }
+    const char *share = s->share;
+    const bool is_last = (size_t)(share - s->run) + n_bytes >= s->run_bytes;
+    s->runs_left -= is_last;
+    if (is_last && s->runs_left > 0) s->run += s->run_step;
+    s->share = is_last ? s->run : share + n_bytes;
     return share;
 }
 
@@ -260,7 +257,7 @@ static amx_block *place_block(amx_strip *s, size_t row, size_t column, size_t g,
     b->from_stride = g == 0 ? 0 : B2_GEMM_STRIP;
     b->n_columns = w->n_panels * p < (column + 2) * SIDE ? 1 : 2;
     b->groups = groups;
-    for (size_t j = 0; j < 2; j++) { /* a second column that there is not is never read */
+    for (size_t j = 0; j < b->n_columns; j++) {
         b->weights[j] = w->values + g * b->group_bytes + (column + j) * column_bytes;
         b->d[j] = w->scales + g * p + (column + j) * d_column;
     }
