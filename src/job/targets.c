@@ -64,10 +64,10 @@ static bool may_meet(const b2_roles *r, role_in in, role_out out) {
 
 /* ---- what a file is -------------------------------------------------------------------------------------------- */
 
-/* P1 to P6, white space or a comment, a number: a text may begin with P1. */
+/* P1 to P6, white space, a number or a comment: a text may begin with P1. */
 static bool is_pnm(const char *b, size_t n) {
     if (n < 4 || b[0] != 'P' || b[1] < '1' || b[1] > '6') return false;
-    return b[2] == '#' || (strchr(" \t\r\n", b[2]) != NULL && (b[3] == '#' || (b[3] >= '0' && b[3] <= '9')));
+    return b[2] == '#' || (strchr(" \t\r\n", b[2]) != NULL && strchr(" \t\r\n#0123456789", b[3]) != NULL);
 }
 
 /* The room image knows better, but it needs the whole file; here a picture only has to be told from text. (Four zeros

@@ -11,7 +11,8 @@
 #   expected lines, to the end of the file          (absent: stdout must be empty; "stdout~" regular expressions instead)
 #
 # In the folder: demo.gguf (the demo's model, int8), images/ (its pictures), demo.csv, model/ (its checkpoint). On the PATH:
-# blip2, interrupt, armed, roles and private_dev (*.sh beside this). $JOBS: tests/golden/jobs; $PICTURES: tests/golden/image. TAP; BLIP2 names the program; UPDATE=1 writes stdout as it is into the cases; SLICE=0 or 1 runs every other case.
+# blip2, interrupt, armed, roles and private_dev (*.sh beside this). $JOBS: tests/golden/jobs; $PICTURES: tests/golden/image. TAP;
+# BLIP2 names the program; UPDATE=1 writes stdout as it is into the cases; SLICE=0 or 1 runs every other case.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cases=${CASES:-$root/tests/cli/cases}

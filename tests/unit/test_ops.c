@@ -394,6 +394,50 @@ static void test_positions_from_several_slots(void **state) {
     free(qkv);
 }
 
+/* Sequences side by side that see some of the same positions: the bytes that each gets alone. */
+static void test_sequences_that_share_positions(void **state) {
+    (void)state;
+    enum {
+        HEADS = 3,
+        LEN = 20,
+        WIDTH = HEADS * LEN,
+        T = 21,
+        CAPACITY = 32,
+        ROW = 3 * WIDTH,
+        SLOTS = 8,
+        NEW = 2,
+        N = 6
+    };
+    static const size_t shared[N] = {T, 10, T, 10, 0, T}; /* so many positions in slot 0, the others in slot 1 */
+    static const size_t n_past[N] = {T, T, T, T - 2, T, T}, slots[N] = {2, 3, 4, 5, 6, 0}; /* the last: all its own */
+    float *qkv = random_floats((2 * T + N * NEW) * ROW, 17);
+    static float keys[SLOTS * WIDTH * CAPACITY], values[SLOTS * WIDTH * CAPACITY];
+    float prompt[T * WIDTH], alone[N * NEW * WIDTH], together[N * NEW * WIDTH];
+    uint32_t sources[N * CAPACITY] = {0};
+    const float *new_rows = qkv + 2 * T * ROW;
+    const b2_block_cache cache = {keys, values, CAPACITY, HEADS, LEN};
+    const size_t none = 0;
+    for (size_t i = 0; i < N; i++)
+        for (size_t p = 0; p < T; p++) sources[i * CAPACITY + p] = p >= shared[i];
+    for (int n_threads = 1; n_threads <= 7; n_threads += 3) {
+        bench b;
+        open_bench(&b, NULL, n_threads);
+        for (size_t slot = 0; slot < 2; slot++)
+            b2_ops_attend_cached(b.ops, &cache, qkv + slot * T * ROW,
+                                 &(b2_cache_places){.n = 1, .slots = &slot, .n_past = &none}, T, prompt);
+        for (size_t i = 0; i < N; i++)
+            b2_ops_attend_cached(b.ops, &cache, new_rows + i * NEW * ROW,
+                                 &(b2_cache_places){1, &slots[i], &n_past[i], sources + i * CAPACITY, CAPACITY}, NEW,
+                                 alone + i * NEW * WIDTH);
+        memset(together, 0, sizeof together);
+        b2_ops_attend_cached(b.ops, &cache, new_rows, &(b2_cache_places){N, slots, n_past, sources, CAPACITY}, NEW,
+                             together);
+        assert_memory_equal(together, alone, sizeof together);
+        close_bench(&b);
+    }
+    free(qkv);
+}
+
 static void test_unknown_isa_lists_those_there_are(void **state) {
     (void)state;
     b2_isa isa;
@@ -414,6 +458,7 @@ int main(void) {
         cmocka_unit_test(test_patches),
         cmocka_unit_test(test_slots_move),
         cmocka_unit_test(test_positions_from_several_slots),
+        cmocka_unit_test(test_sequences_that_share_positions),
         cmocka_unit_test(test_unknown_isa_lists_those_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
