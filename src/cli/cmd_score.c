@@ -10,6 +10,7 @@
 #include "console/gpu_wish.h"
 #include "console/open_model.h"
 #include "console/output.h"
+#include "console/progress.h"
 #include "console/say.h"
 #include "console/signals.h"
 #include "job/targets.h"
@@ -27,7 +28,7 @@ typedef struct score_job {
     b2_line_list lines; /* what those of --texts-from point into */
     size_t n_texts, text_capacity;
     blip2_request request;
-    bool no_exif;
+    bool no_exif, is_quiet;
     int format, n_threads;
     b2_gpu_wish gpu;
     b2_inputs inputs;
@@ -37,6 +38,7 @@ typedef struct score_job {
     blip2_texts *common; /* NULL: each row has its own */
     char *seen;          /* path of the picture that the session has seen; from malloc */
     b2_output output;
+    b2_progress progress;
     size_t n_failed;
 } score_job;
 
@@ -76,6 +78,7 @@ static const b2_option options[] = {
     B2_OPTION_THREADS(AT(n_threads)),
     {0, "isa", "NAME", "int8 kernels: see blip2 info (default: the fastest)", B2_ARG_TEXT, AT(isa)},
     B2_OPTIONS_GPU(gpu),
+    {0, "quiet", NULL, "no progress", B2_ARG_SET, AT(is_quiet)},
     B2_OPTION_HELP,
     {.name = NULL}};
 
@@ -308,6 +311,7 @@ static blip2_status score_inputs(score_job *j, size_t i, size_t n, blip2_error *
     blip2_texts *texts = j->common != NULL ? j->common : own;
     if (status == BLIP2_OK) status = see(j, i, err);
     if (status == BLIP2_OK) status = blip2_session_score(j->session, &j->request, 1, texts, err);
+    if (j->output.replacement.file == NULL) b2_progress_clear(&j->progress); /* lines may go to the same terminal */
     if (status == BLIP2_OK) status = write_scores(j, i, texts, err);
     blip2_texts_free(&own);
     if (ends_all(status)) return status;
@@ -320,13 +324,18 @@ static blip2_status score_inputs(score_job *j, size_t i, size_t n, blip2_error *
 }
 
 static blip2_status score_all(score_job *j, blip2_error *err) {
+    blip2_status status = BLIP2_OK;
     if (j->format == FORMAT_CSV) write_table_header(j);
-    for (size_t i = 0, n; i < j->inputs.n; i += n) {
+    b2_progress_start(&j->progress, j->common != NULL ? "pictures" : "rows", j->inputs.n,
+                      j->is_quiet || j->inputs.n <= 1);
+    for (size_t i = 0, n; i < j->inputs.n && status == BLIP2_OK; i += n) {
         n = j->common != NULL ? 1 : count_rows(j, i);
-        if (b2_signals_pending(NULL)) return b2_fail(err, BLIP2_CANCELLED, "interrupted");
-        B2_TRY(score_inputs(j, i, n, err));
+        if (b2_signals_pending(NULL)) status = b2_fail(err, BLIP2_CANCELLED, "interrupted");
+        else status = score_inputs(j, i, n, err);
+        if (status == BLIP2_OK) b2_progress_update(&j->progress, i + n, j->n_failed);
     }
-    return BLIP2_OK;
+    b2_progress_clear(&j->progress);
+    return status;
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */

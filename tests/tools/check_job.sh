@@ -70,8 +70,15 @@ if command -v script >/dev/null; then
     code=$?
     [ $code = 75 ] || [ $code = 0 ] && tr '\r' '\n' <bar.log | grep -Eq '\[#*\.+\] [0-9]+/768 pictures  [0-9.]+/s  [0-9]+:[0-9][0-9] left'
     check $? "a terminal sees a bar: count, rate, time left"
+    esc=$(printf '\033')
+    script -qec '"$BLIP2" score -m demo.gguf -t 1 --text "a red ring" images' /dev/null </dev/null | tr '\r' '\n' >bar.log
+    grep -Eq '\[#*\.+\] [0-9]+/64 pictures  [0-9.]+/s' bar.log && [ "$(grep -Ec "^($esc\[K)?images/.*a red ring$" bar.log)" = 64 ]
+    check $? "score has one, too; it is wiped before each result"
+    script -qec '"$BLIP2" score -m demo.gguf -t 1 --quiet --text "a red ring" images' /dev/null </dev/null | tr -d '\r' >bar.log
+    [ "$(wc -l <bar.log)" = 64 ] && [ "$(grep -c '^images/.*a red ring$' bar.log)" = 64 ]
+    check $? "score --quiet: results and nothing else"
 else
-    skip "a bar on a terminal" "script is missing"
+    for t in "a bar on a terminal" "score's bar" "score --quiet"; do skip "$t" "script is missing"; done
 fi
 
 # ---- the demo's own list -------------------------------------------------------------------------------------------------------
