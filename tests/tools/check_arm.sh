@@ -32,8 +32,7 @@ built=
 for t in $tests; do built="$built build/arm64/$t"; done
 make -j2 --no-print-directory CC="aarch64-linux-gnu-gcc --sysroot=$root" OPENMP=0 BLAS=0 JPEG=1 SPNG=0 WEBP=0 TIFF=0 GIF=0 HEIF=0 AVIF=0 JXL=0 VARIANT=arm64 $built
 code=0
-for t in $tests; do
-    if qemu-aarch64-static -cpu max -L "$root" "build/arm64/$t" >build/arm64/log 2>&1; then echo "arm64 ok     $t"
-    else echo "arm64 FAILED $t"; cat build/arm64/log; code=1; fi
-done
+printf '%s\n' $tests | xargs -P 2 -I% sh -c '
+    if qemu-aarch64-static -cpu max -L "$0" "build/arm64/%" >"build/arm64/%.log" 2>&1; then echo "arm64 ok     %"
+    else echo "arm64 FAILED %"; cat "build/arm64/%.log"; exit 1; fi' "$root" || code=1
 exit $code

@@ -8,8 +8,11 @@ qemu=$(command -v qemu-x86_64-static) || { echo "1..0 # SKIP qemu-x86_64-static 
 [ "$(uname -m)" = x86_64 ] || { echo "1..0 # SKIP the program under test is not for x86-64"; exit 0; }
 unset OPENBLAS_CORETYPE
 work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
 n=0 code=0
+"$qemu" -cpu Penryn "$KERNELS" >"$work/kernels" 2>&1 & # the longest; waited for at the end
+kernels=$!
+trap 'kill $kernels 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 report() { # status, title
     n=$((n + 1))
     if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; code=1; sed 's/^/#   /' "$work/log"; fi
@@ -25,14 +28,14 @@ same() { # title, command and options before "caption"
     caption "$@" >"$work/got" && cmp "$work/want" "$work/got" >>"$work/log" 2>&1
     report $? "$title"
 }
-kernels() { # CPU: the first set that it takes
+set_of() { # CPU: the first set that it takes
     "$qemu" -cpu "$1" "$BLIP2" info "$work/m.gguf" 2>"$work/log" | sed -n 's/^ *kernels *\([a-z0-9]*\).*/\1/p'
 }
 for cpu in Penryn Denverton; do # Core 2 of 2008: nothing above SSE4.1; the Atom of NAS boxes
-    [ "$(kernels $cpu)" = sse41 ]; report $? "$cpu takes sse41"
+    [ "$(set_of $cpu)" = sse41 ]; report $? "$cpu takes sse41"
     same "$cpu: the same captions" "$qemu" -cpu $cpu "$BLIP2"
 done
-case $(kernels Conroe) in blas | scalar) true ;; *) false ;; esac
+case $(set_of Conroe) in blas | scalar) true ;; *) false ;; esac
 report $? "a CPU without SSE4.1 takes blas or scalar"
 
 # The products through BLAS; then with a core type of another machine, which the program takes back before any product.
@@ -45,7 +48,9 @@ if "$BLIP2" info "$work/m.gguf" | grep -q '^ *kernels.*blas'; then
     report $? "Penryn with OPENBLAS_CORETYPE=Haswell: no SIGILL, the same captions"
 fi
 
-"$qemu" -cpu Penryn "$KERNELS" >"$work/log" 2>&1
-report $? "Penryn: every kernel of every set that it has, to the bit"
+wait $kernels
+ended=$?
+mv "$work/kernels" "$work/log"
+report $ended "Penryn: every kernel of every set that it has, to the bit"
 echo "1..$n"
 exit $code
