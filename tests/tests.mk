@@ -133,13 +133,9 @@ $(FB)/%: tests/fuzz/%.c $(FB)/all.a
 -include $(FUZZ_OBJ:.o=.d) $(wildcard $(FB)/fuzz_*.d)
 FUZZERS := $(FUZZ_SRC:tests/fuzz/%.c=$(FB)/%)
 # The seeds alone come first: they have to bring each fuzzer where it is meant to get (tests/fuzz/reach.h).
-FUZZ_LIMITS := -rss_limit_mb=4096 -timeout=25 -close_fd_mask=3 -verbosity=0 -print_final_stats=1
 fuzz: $(B)/blip2 $(FUZZERS) ## fuzz every parser of outside bytes (clang, Python for the seeds; FUZZ_SECONDS=60 each)
 	@$(PYTHON) tests/tools/fuzz_seeds.py $(FB) $(B)/blip2
-	@for f in $(FUZZERS); do echo "== $$f"; mkdir -p $$f.corpus $$f.seeds; \
-	    FUZZ_SEEDS_ONLY=1 $$f -runs=0 $(FUZZ_LIMITS) $$f.seeds >$$f.log 2>&1 || { tail -40 $$f.log; echo "$$f: a seed fails, or none gets far"; exit 1; }; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$f- $(FUZZ_LIMITS) $$f.corpus $$f.seeds >$$f.log 2>&1 || \
-	        { tail -40 $$f.log; exit 1; }; grep number_of_executed $$f.log; done
+	@sh tests/tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
 
 # ---- races (clang): the library and whole jobs under ThreadSanitizer -----------------------------------------------------
 # Without BLAS and OpenMP, whose own threads it cannot see into; with the library of JPEG alone.
