@@ -8,6 +8,7 @@ export CMOCKA_MESSAGE_OUTPUT=TAP
 # run.sh --one FOLDER NUMBER PROGRAM: one of them; FOLDER/NUMBER gets its counts, stdout its report in one piece
 run_one() {
     work=$1 number=$2 program=$3 log=$1/$2.log
+    began=$(date +%s)
     case $program in *.sh) sh "$program" ;; *) "$program" ;; esac >"$log" 2>&1
     code=$?
     counts=$(awk -v code="$code" '
@@ -27,7 +28,7 @@ run_one() {
     name=$(basename "$program" .sh)
     [ "$name" = run ] && name=cli
     {
-        printf '  %-24s %4d passed, %d failed, %d skipped\n' "$name" "$good" "$bad" "$skip"
+        printf '  %-24s %4d passed, %d failed, %d skipped, %d s\n' "$name" "$good" "$bad" "$skip" $(($(date +%s) - began))
         if [ "$bad" -gt 0 ]; then cat "$log"; echo "  ($program: exit code $code)"; fi
         if [ "$skip" -gt 0 ]; then grep -iE 'skip' "$log" | sed 's/^/    /' | sort -u | head -20; fi
     } >"$work/$number.report"
