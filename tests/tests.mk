@@ -56,7 +56,7 @@ $(GPU_B)/verbs_with_ptx: $(GPU_B)/test_verbs.o $(LIB_OBJ)
 
 .PHONY: check test demo deps demo-deps fuzz
 check: all $(TEST_BIN) $(TOOL_BIN) $(B)/tests/faults/fail.so fake-gpu ## build and run the tests, installing nothing
-	@BLIP2=$(CURDIR)/$(B)/blip2 FAIL=$(CURDIR)/$(B)/tests/faults/fail.so GPU_B=$(CURDIR)/$(GPU_B) CC='$(CC)' PYTHON='$(PYTHON)' sh tests/tools/run.sh $(TEST_BIN) tests/cli/run.sh tests/tools/check_demo.sh tests/tools/check_job.sh tests/tools/check_faults.sh tests/tools/check_lists.sh tests/tools/check_gguf.sh tests/tools/check_install.sh tests/tools/layers_test.sh tests/gpu/check_fake_gpu.sh
+	@BLIP2=$(CURDIR)/$(B)/blip2 FAIL=$(CURDIR)/$(B)/tests/faults/fail.so GPU_B=$(CURDIR)/$(GPU_B) CC='$(CC)' PYTHON='$(PYTHON)' sh tests/tools/run.sh tests/gpu/check_fake_gpu.sh tests/cli/run.sh tests/tools/check_faults.sh $(TEST_BIN) tests/tools/check_demo.sh tests/tools/check_job.sh tests/tools/check_lists.sh tests/tools/check_gguf.sh tests/tools/check_install.sh tests/tools/layers_test.sh
 # All cores build, unless the caller chose a number.
 AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 test: deps ## install what is missing (Debian), then build and run all tests
