@@ -274,6 +274,7 @@ static void write_failure(score_job *j, size_t i, const char *why) {
         b2_json_write_member("error", why, j->output.file);
         fputs("}\n", j->output.file);
     } else {
+        b2_progress_clear(&j->progress);
         b2_say("%s", why);
     }
 }

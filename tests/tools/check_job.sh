@@ -74,11 +74,15 @@ if command -v script >/dev/null; then
     script -qec '"$BLIP2" score -m demo.gguf -t 1 --text "a red ring" images' /dev/null </dev/null | tr '\r' '\n' >bar.log
     grep -Eq '\[#*\.+\] [0-9]+/64 pictures  [0-9.]+/s' bar.log && [ "$(grep -Ec "^($esc\[K)?images/.*a red ring$" bar.log)" = 64 ]
     check $? "score has one, too; it is wiped before each result"
+    script -qec '"$BLIP2" score -m demo.gguf -t 1 --text "a red ring" -o bar.txt images missing.png' /dev/null </dev/null |
+        tr '\r' '\n' >bar.log
+    grep -q '#.*/65 pictures' bar.log && grep -Eq "^($esc\[K)?blip2: missing.png: cannot be opened" bar.log
+    check $? "and before the sentence about a picture that fails"
     script -qec '"$BLIP2" score -m demo.gguf -t 1 --quiet --text "a red ring" images' /dev/null </dev/null | tr -d '\r' >bar.log
     [ "$(wc -l <bar.log)" = 64 ] && [ "$(grep -c '^images/.*a red ring$' bar.log)" = 64 ]
     check $? "score --quiet: results and nothing else"
 else
-    for t in "a bar on a terminal" "score's bar" "score --quiet"; do skip "$t" "script is missing"; done
+    for t in "a bar on a terminal" "score's bar" "a failure beside it" "score --quiet"; do skip "$t" "script is missing"; done
 fi
 
 # ---- the demo's own list -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/bin/sh
-# fuzz.sh SECONDS FUZZER...: each fuzzer reads its seeds, which must get as far as its reach.h says, then makes inputs of its own
-# for SECONDS (0: none); two at a time. What it finds lies beside it, the end of its log is printed, and the rest is not begun.
+# fuzz.sh SECONDS FUZZER...: each fuzzer reads its seeds, which must bring it where tests/fuzz/reach.h asks, then makes inputs of
+# its own for SECONDS (0: none); two at a time. What it finds lies beside it, the end of its log is printed, and the rest is not begun.
 set -u
 limits='-rss_limit_mb=4096 -timeout=25 -close_fd_mask=3 -verbosity=0 -print_final_stats=1'
 if [ "$1" != --one ]; then
