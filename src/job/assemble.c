@@ -35,6 +35,9 @@ static bool has_shares(const b2_record *record, size_t n) {
 
 static blip2_status write_record(void *context, const b2_record *record, blip2_error *err) {
     assembly *a = context;
+    if (a->style->has_scores && record->taken == NULL)
+        return b2_fail(err, BLIP2_FORMAT, "%s: record %zu has no scores",
+                       a->set->journals[a->set->places[record->index].journal].path, record->index);
     if (record->taken != NULL && !a->set->may_take)
         return b2_fail(err, BLIP2_FORMAT, "%s: record %zu is a row of an earlier output, which no shard has",
                        a->set->journals[a->set->places[record->index].journal].path, record->index);

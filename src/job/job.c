@@ -3,12 +3,11 @@
 #include "job/job.h"
 
 #include "base/cpu.h"
-#include "base/file.h"
 #include "console/environment.h"
 #include "console/open_model.h"
 #include "console/say.h"
 #include "console/signals.h"
-#include "job/report.h"
+#include "job/ending.h"
 #include "job/flow.h"
 #include "job/sizes.h"
 #include "job/targets.h"
@@ -17,8 +16,6 @@
 #include "lists/list_source.h"
 #include "record/json.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +47,8 @@ typedef struct job {
 } job;
 
 static bool is_stream(const job *j) { return b2_flow_is_wanted(j->options); }
+/* Pictures of the whole list; of a stream those that came. */
+static size_t count_list(const job *j) { return is_stream(j) ? j->plan.n_mine : j->inputs->n; }
 static b2_source *source_of(job *j) { return is_stream(j) ? &j->flow.source : &j->source.source; }
 
 /* ---- before the first picture ---------------------------------------------------------------------------------- */
@@ -218,56 +217,17 @@ static blip2_status run_workers(job *j, blip2_error *err) {
 
 /* ---- after the last -------------------------------------------------------------------------------------------- */
 
-/* This program wrote the journal, but others can write to the same disk. */
-static blip2_status check_complete(const b2_plan *plan, size_t n, blip2_error *err) {
-    size_t n_there = 0;
-    for (size_t i = 0; i < n; i++) n_there += plan->places[i].offset != 0;
-    if (n_there == plan->n_mine && plan->journal.n_torn == 0) return BLIP2_OK;
-    return b2_fail(err, BLIP2_FORMAT,
-                   "%s: was changed while the job ran: its last %zu bytes (from byte %" PRIu64
-                   ") are not complete records; --resume does those pictures again",
-                   plan->part_path, plan->journal.n_torn, plan->journal.n_bytes);
-}
-
-/* After the output and before the journal goes: killed in between, a job that is continued builds both again. */
-static blip2_status write_state(job *j, size_t n, blip2_error *err) {
-    const b2_plan *plan = &j->plan;
-    if (is_stream(j) && !b2_flow_is_named(j->options)) return BLIP2_OK;
-    uint64_t *hashes = is_stream(j) ? NULL : b2_state_hash_rows(j->inputs, plan->final_path);
-    if (hashes == NULL && !is_stream(j)) return b2_fail(err, BLIP2_MEMORY, "no memory for the state of the output");
-    b2_header header = plan->journal.header;
-    header.is_growing = false;
-    const blip2_status status = b2_state_write(plan->final_path, &header, hashes, plan->places, n, err);
-    free(hashes);
-    return status;
-}
-
-/* The journal becomes the output: built in the order of the list, so that a job interrupted or not, in batches or
- * not, ends in the same bytes. A shard's journal stays one, under its own name. */
 static blip2_status finish(job *j, blip2_error *err) {
-    b2_plan *plan = &j->plan;
-    if (plan->keeps == B2_KEEPS_STREAM) B2_TRY(b2_output_commit(&j->sink.stream, err));
-    if (plan->journal.fd < 0) return BLIP2_OK;
-    size_t n_twice = 0;
-    const size_t n = is_stream(j) ? plan->n_mine : j->inputs->n;
-    B2_TRY(b2_plan_make_places(plan, n, err));
-    B2_TRY(b2_journal_scan(&plan->journal, 0, plan->places, n, &n_twice, err));
-    B2_TRY(check_complete(plan, n, err));
-    B2_TRY(b2_journal_sync(&plan->journal, err));
-    if (plan->keeps == B2_KEEPS_SHARD) {
-        if (rename(plan->part_path, plan->final_path) != 0)
-            return b2_fail_write(err, plan->final_path, "cannot be written");
-        b2_sync_folder(plan->final_path);
-        return BLIP2_OK;
-    }
-    const b2_record_set set = {&plan->journal, 1, plan->places, n, true};
-    /* the output comes last: it may replace the list, and then --resume would find another list than the journal's */
-    if (j->options->report_path != NULL) B2_TRY(b2_report_write(&set, &j->style, j->options->report_path, err));
-    const bool is_list = plan->final_path != NULL && b2_targets_is_list(j->inputs, plan->final_path);
-    if (plan->final_path != NULL) B2_TRY(b2_assemble_output(&set, &j->style, plan->final_path, err));
-    if (plan->state_path != NULL && !is_list) B2_TRY(write_state(j, n, err));
-    if (unlink(plan->part_path) != 0) b2_say("%s: cannot be removed: %s", plan->part_path, strerror(errno));
-    return BLIP2_OK;
+    if (j->plan.keeps == B2_KEEPS_STREAM) B2_TRY(b2_output_commit(&j->sink.stream, err));
+    if (j->plan.journal.fd < 0) return BLIP2_OK;
+    const b2_ending ending = {.plan = &j->plan,
+                              .inputs = j->inputs,
+                              .style = &j->style,
+                              .n = count_list(j),
+                              .is_stream = is_stream(j),
+                              .keeps_state = !is_stream(j) || b2_flow_is_named(j->options),
+                              .report_path = j->options->report_path};
+    return b2_ending_write(&ending, err);
 }
 
 /* Totals for the job, including earlier runs if there is a journal. */
@@ -357,18 +317,6 @@ static void say_memory(void) {
            (double)memory.resident_bytes * 1e-9);
 }
 
-/* Counted in the journal: others can write to the same disk. False: it cannot be read now. */
-static bool count_safe(job *j, size_t *n_safe) {
-    b2_plan *plan = &j->plan;
-    size_t n_twice = 0;
-    *n_safe = 0;
-    if (plan->journal.fd < 0) return false;
-    if (b2_plan_make_places(plan, is_stream(j) ? plan->n_mine : j->inputs->n, NULL) != BLIP2_OK) return false;
-    if (b2_journal_scan(&plan->journal, 0, plan->places, plan->n_places, &n_twice, NULL) != BLIP2_OK) return false;
-    for (size_t i = 0; i < plan->n_places; i++) *n_safe += plan->places[i].offset != 0;
-    return true;
-}
-
 /* What of the work is safe, and how to go on from it. A journal that helps nobody is removed. */
 static void say_what_is_kept(job *j) {
     const b2_plan *plan = &j->plan;
@@ -377,7 +325,7 @@ static void say_what_is_kept(job *j) {
     const bool is_kept = plan->keeps == B2_KEEPS_JOURNAL || plan->keeps == B2_KEEPS_SHARD;
     const bool is_resumable = is_kept && (!is_stream(j) || b2_flow_is_named(j->options));
     size_t n_safe;
-    const bool is_counted = count_safe(j, &n_safe);
+    const bool is_counted = b2_ending_count_safe(&j->plan, count_list(j), &n_safe);
     if (is_kept && plan->journal.fd >= 0 && !is_counted)
         b2_say("the records are in %s%s", plan->part_path,
                is_resumable ? "; the same command with --resume goes on from there" : ", as JSON lines");

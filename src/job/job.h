@@ -8,7 +8,9 @@
  *   reader    decodes ahead, on threads of its own      worker    one session: takes batches, sees, says
  *   sink      takes the records in order: sidecars, journal or stdout, progress
  *   state     what a finished output keeps            grown     a longer list takes its rows over
- *   assemble  the journal becomes the output            report    and a page (with each picture's thumbnail) */
+ *   assemble  the journal becomes the output            report    and a page (with each picture's thumbnail)
+ *   ending    both, and the state, in the order that a kill at any moment survives
+ *   scoring   the other job: how likely texts are (blip2 score), with the same plan, journal and ending */
 #ifndef B2_JOB_H
 #define B2_JOB_H
 

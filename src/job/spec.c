@@ -64,6 +64,7 @@ json_t *b2_spec_to_json(const b2_spec *s) {
     b2_decoding_to_json(rows, n_rows, &s->decoding, options);
     b2_decoding_to_json(asking, N_ASKING, s, options);
     if (s->answers != 0) json_object_set_new(options, "answers", b2_hash_to_json(s->answers));
+    if (s->scored != 0) json_object_set_new(options, "scored_texts", b2_hash_to_json(s->scored));
     json_object_set_new(options, "exif", json_boolean(s->apply_exif));
     json_object_set_new(options, "background", background_to_json(s));
     json_object_set_new(options, "truncated", json_boolean(s->reads_truncated));
@@ -123,6 +124,7 @@ bool b2_spec_from_json(const json_t *options, b2_spec *s) {
         if ((s->word_files[i] = json_string_value(json_array_get(files, i))) == NULL) return false;
     const char *mode = json_string_value(json_object_get(options, "match_mode"));
     s->answers = b2_hash_from_json(json_object_get(options, "answers"));
+    s->scored = b2_hash_from_json(json_object_get(options, "scored_texts"));
     if (s->choices != NULL && !b2_choices_check(s->choices, NULL)) return false;
     s->apply_exif = json_is_true(json_object_get(options, "exif"));
     const char *background = json_string_value(json_object_get(options, "background"));
@@ -188,6 +190,7 @@ b2_style b2_spec_style(const b2_spec *s, const b2_inputs *inputs, const b2_words
                       .asks = s->asks,
                       .n_asks = s->n_asks,
                       .n_results = b2_spec_results(s),
+                      .has_scores = s->scored != 0,
                       .choices = s->choices,
                       .inputs = inputs,
                       .words = words->n_categories > 0 ? words : NULL,

@@ -16,6 +16,7 @@ typedef struct b2_spec {
     blip2_decoding decoding;
     const char *choices; /* "red|green"; NULL: answers are written freely */
     uint64_t answers;    /* the hash of the lines of --answers; 0: none */
+    uint64_t scored;     /* the hash of the texts to score, or of their column (scoring.h); 0: none */
     bool is_short;       /* questions end with "Short answer:" */
     bool has_history;    /* a question comes after those before it, with their answers */
     bool apply_exif;

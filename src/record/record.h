@@ -54,7 +54,8 @@ typedef struct b2_record {
     char *sample; /* JSON that is carried through: an archive's key and texts (lists/tar.h), a pipe's line; from malloc,
                    * valid UTF-8; NULL: none */
     char *error;  /* from malloc, valid UTF-8; NULL: the answers hold */
-    char *taken;  /* what an earlier output says instead of answers, as its format has it (rows.h); from malloc; NULL */
+    char *taken;  /* what stands in the output instead of answers, as its format has it: of an earlier output (rows.h),
+                   * or scores (scores.h); from malloc; NULL */
     b2_record_status taken_status;
     bool rotated, is_skipped;
     const char *hint;   /* to be said once: what of the picture's information is lost; never freed, not kept; NULL */
@@ -94,6 +95,7 @@ typedef struct b2_style {
     const b2_ask *asks;
     size_t n_asks;
     size_t n_results;        /* answers to each ask */
+    bool has_scores;         /* of texts that the user gave: records have no answers (scores.h) */
     const char *choices;     /* "red|green", what answers are chosen from; NULL: they are written freely */
     const b2_inputs *inputs; /* the table or JSON lines whose cells and lines are written back; may be NULL */
     const b2_words *words;   /* to look for in every answer; NULL: none */

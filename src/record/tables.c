@@ -2,6 +2,7 @@
 #include "record/tables.h"
 
 #include "base/size.h"
+#include "record/scores.h"
 
 #include <stdlib.h>
 
@@ -96,7 +97,8 @@ void b2_table_write_header(const b2_style *style, FILE *out) {
     if (table != NULL && table->no_header) return;
     if (table != NULL) b2_csv_write_row(table, 0, out);
     else fputs("path", out);
-    for (size_t i = 0; i < b2_style_answers(style); i++) {
+    if (style->has_scores) b2_scores_write_header(csv, out);
+    for (size_t i = 0; !style->has_scores && i < b2_style_answers(style); i++) {
         char name[B2_COLUMN_BYTES];
         const char *column = b2_style_answer_column(style, i, name);
         write_cell(csv, column, out);
@@ -136,6 +138,7 @@ bool b2_tsv_write(const b2_style *style, const b2_record *record, FILE *out) {
 }
 
 bool b2_text_write(const b2_style *style, const b2_record *record, FILE *out) {
+    if (style->has_scores) return record->taken == NULL || fputs(record->taken, out) >= 0;
     if (!style->only_text) return b2_tsv_write(style, record, out);
     for (size_t i = 0; i < record->n_answers && b2_record_has_answers(record); i++)
         fprintf(out, "%s\n", record->answers[i].text);
