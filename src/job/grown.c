@@ -1,6 +1,7 @@
 /* grown.c: the output is read twice: first to see that none of its rows would be lost, then to take them. */
 #include "job/grown.h"
 
+#include "base/memory_text.h"
 #include "base/utf8.h"
 #include "console/signals.h"
 #include "lists/json_scan.h"
@@ -45,14 +46,16 @@ static uint64_t hash_name(const char *name) { return XXH3_64bits(name, strlen(na
 static char *name_picture(const b2_grown *g, size_t i) {
     const char *path = g->inputs->paths[i];
     if (g->style->format != B2_FORMAT_IMAGEFOLDER) return strdup(path);
-    char *name = b2_inputs_path_from(g->style->output_path, g->inputs, i, path), *text = NULL;
+    char *name = b2_inputs_path_from(g->style->output_path, g->inputs, i, path);
     if (name == NULL || b2_is_utf8(name)) return name;
-    size_t n = 0, n_name;
-    FILE *out = open_memstream(&text, &n);
+    b2_memory_text json;
+    size_t n_name;
+    FILE *out = b2_memory_text_begin(&json);
     if (out != NULL) b2_json_write_string(name, out);
     free(name);
-    name = out != NULL && fclose(out) == 0 && n >= 2 ? b2_json_unescape((b2_text){text + 1, n - 2}, &n_name) : NULL;
-    free(text);
+    if (out == NULL || !b2_memory_text_end(&json)) return NULL;
+    name = b2_json_unescape((b2_text){json.text + 1, json.len - 2}, &n_name);
+    free(json.text);
     return name;
 }
 

@@ -2,6 +2,7 @@
  * of a million records is never in memory. */
 #include "job/journal.h"
 
+#include "base/memory_text.h"
 #include "base/retry.h"
 #include "lists/json_scan.h"
 #include "record/json.h"
@@ -118,17 +119,12 @@ static void write_record(const b2_record *r, FILE *out) {
 }
 
 blip2_status b2_journal_append(b2_journal *j, const b2_record *record, blip2_error *err) {
-    char *line = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&line, &n);
-    if (out == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for a record");
-    errno = 0; /* a stream in memory that cannot grow leaves bytes out, and its error flag alone */
-    write_record(record, out);
-    const bool complete = !ferror(out) && errno != ENOMEM;
-    const bool closed = fclose(out) == 0 && errno != ENOMEM;
-    const blip2_status status =
-        complete && closed ? write_line(j, line, n, err) : b2_fail(err, BLIP2_MEMORY, "no memory for a record");
-    free(line);
+    b2_memory_text line;
+    FILE *out = b2_memory_text_begin(&line);
+    if (out != NULL) write_record(record, out);
+    if (out == NULL || !b2_memory_text_end(&line)) return b2_fail(err, BLIP2_MEMORY, "no memory for a record");
+    const blip2_status status = write_line(j, line.text, line.len, err);
+    free(line.text);
     return status;
 }
 

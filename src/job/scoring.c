@@ -2,6 +2,7 @@
  * own, so that a job which goes on begins anywhere among them, and the numbers are the same (blip2.h). */
 #include "job/scoring.h"
 
+#include "base/memory_text.h"
 #include "base/utf8.h"
 #include "console/environment.h"
 #include "console/open_model.h"
@@ -15,7 +16,6 @@
 #include "record/scores.h"
 #include "record/writer.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,55 +190,46 @@ static blip2_status hand_in(scoring *j, size_t i, char *taken, b2_record_status 
     return b2_record_write(&j->style, &record, j->stream.file) ? BLIP2_OK : b2_output_fail(&j->stream, err);
 }
 
-/* Closes what was printed into *text and hands it in. */
-static blip2_status hand_in_printed(scoring *j, size_t i, FILE *out, char **text, b2_record_status how,
+/* What was printed becomes the record of input i. */
+static blip2_status hand_in_printed(scoring *j, size_t i, b2_memory_text *printed, b2_record_status how,
                                     blip2_error *err) {
-    const bool is_whole = !ferror(out) && errno != ENOMEM;
-    const bool is_closed = fclose(out) == 0 && errno != ENOMEM;
-    const blip2_status status =
-        is_whole && is_closed ? hand_in(j, i, *text, how, err) : b2_fail(err, BLIP2_MEMORY, "no memory for a record");
-    free(*text);
+    if (!b2_memory_text_end(printed)) return b2_fail(err, BLIP2_MEMORY, "no memory for a record");
+    const blip2_status status = hand_in(j, i, printed->text, how, err);
+    free(printed->text);
     return status;
 }
 
-static FILE *begin_printing(char **text, size_t *n) {
-    errno = 0; /* a stream in memory that cannot grow leaves bytes out, and its error flag alone */
-    return open_memstream(text, n);
-}
-
 static blip2_status fail(scoring *j, size_t i, const char *why, blip2_error *err) {
-    char *text = NULL;
-    size_t n;
+    b2_memory_text printed;
     if (j->spec.format == B2_FORMAT_TEXT) {
         b2_progress_clear(&j->progress);
         b2_say("%s", why);
     }
-    FILE *out = begin_printing(&text, &n);
+    FILE *out = b2_memory_text_begin(&printed);
     if (out == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for a record");
     const b2_scored scored = scored_of(j, i);
     b2_scores_write_failure(&scored, why, out);
-    return hand_in_printed(j, i, out, &text, B2_RECORD_ERROR, err);
+    return hand_in_printed(j, i, &printed, B2_RECORD_ERROR, err);
 }
 
 /* The scores of all texts of input i. */
 static blip2_status hand_in_common(scoring *j, size_t i, blip2_error *err) {
     blip2_score score = {.struct_bytes = sizeof score};
-    char *text = NULL;
-    size_t n;
-    FILE *out = begin_printing(&text, &n);
+    b2_memory_text printed;
+    FILE *out = b2_memory_text_begin(&printed);
     if (out == NULL) return b2_fail(err, BLIP2_MEMORY, "no memory for a record");
     const b2_scored scored = scored_of(j, i);
     for (size_t k = 0; blip2_texts_score(j->common, 0, k, &score); k++)
         b2_scores_write(&scored, j->options->texts[k], &score, k == 0, out);
-    return hand_in_printed(j, i, out, &text, B2_RECORD_OK, err);
+    return hand_in_printed(j, i, &printed, B2_RECORD_OK, err);
 }
 
 /* The score of text k of those that were scored, that of input i. */
 static blip2_status hand_in_row(scoring *j, size_t i, const blip2_texts *texts, size_t k, blip2_error *err) {
     blip2_score score = {.struct_bytes = sizeof score};
-    char *text = NULL, *cell = text_of_row(j, i);
-    size_t n;
-    FILE *out = cell != NULL ? begin_printing(&text, &n) : NULL;
+    b2_memory_text printed;
+    char *cell = text_of_row(j, i);
+    FILE *out = cell != NULL ? b2_memory_text_begin(&printed) : NULL;
     if (out == NULL) {
         free(cell);
         return b2_fail(err, BLIP2_MEMORY, "no memory for a record");
@@ -246,7 +237,7 @@ static blip2_status hand_in_row(scoring *j, size_t i, const blip2_texts *texts, 
     const b2_scored scored = scored_of(j, i);
     if (blip2_texts_score(texts, 0, k, &score)) b2_scores_write(&scored, cell, &score, true, out);
     free(cell);
-    return hand_in_printed(j, i, out, &text, B2_RECORD_OK, err);
+    return hand_in_printed(j, i, &printed, B2_RECORD_OK, err);
 }
 
 static bool are_finite(const blip2_texts *texts) {

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/leftovers.h"
+#include "base/memory_text.h"
 #include "base/path.h"
 
 #include "blip2.h"
@@ -175,8 +176,8 @@ static void write_text(const char *text, bool on_one_line, FILE *out) {
 /* The answers as the file has them; from malloc, NULL without memory. */
 static char *join_answers(const b2_sidecar_options *o, const b2_record *record, size_t *len) {
     const bool on_one_line = o->separator != NULL;
-    char *text = NULL;
-    FILE *out = open_memstream(&text, len);
+    b2_memory_text text;
+    FILE *out = b2_memory_text_begin(&text);
     if (out == NULL) return NULL;
     for (size_t i = 0; i < record->n_answers; i++) {
         if (i > 0) fputs(on_one_line ? o->separator : "\n", out);
@@ -185,10 +186,9 @@ static char *join_answers(const b2_sidecar_options *o, const b2_record *record, 
         if (i + 1 == record->n_answers || !on_one_line) write_text(o->suffix, false, out);
     }
     if (record->n_answers > 0) putc('\n', out);
-    const bool is_whole = !ferror(out);
-    if (fclose(out) == 0 && is_whole) return text;
-    free(text);
-    return NULL;
+    if (!b2_memory_text_end(&text)) return NULL;
+    *len = text.len;
+    return text.text;
 }
 
 /* Old and new content as one; NULL with *is_there when the file has the text already, NULL without memory. */

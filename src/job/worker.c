@@ -4,6 +4,7 @@
 #include "job/worker.h"
 
 #include "base/clock.h"
+#include "base/memory_text.h"
 #include "base/size.h"
 #include "base/utf8.h"
 #include "console/say.h"
@@ -259,9 +260,8 @@ static b2_record_status outcome_of(const blip2_result *result) {
 
 /* The alternatives of a result as JSON, as records show them; NULL without memory. */
 static char *write_alternatives(b2_worker *w, size_t request, size_t rank, size_t n_tokens) {
-    char *json = NULL;
-    size_t len;
-    FILE *out = open_memstream(&json, &len);
+    b2_memory_text json;
+    FILE *out = b2_memory_text_begin(&json);
     if (out == NULL) return NULL;
     putc('[', out);
     for (size_t t = 0; t < n_tokens; t++) {
@@ -277,10 +277,7 @@ static char *write_alternatives(b2_worker *w, size_t request, size_t rank, size_
         putc(']', out);
     }
     putc(']', out);
-    const bool is_whole = !ferror(out);
-    if (fclose(out) == 0 && is_whole) return json;
-    free(json);
-    return NULL;
+    return b2_memory_text_end(&json) ? json.text : NULL;
 }
 
 static bool keep_processed(const float *logprobs, size_t n, b2_answer *a) {

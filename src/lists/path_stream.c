@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json_string.h"
+#include "base/memory_text.h"
 #include "base/utf8.h"
 #include "lists/json_list.h"
 #include "lists/json_scan.h"
@@ -71,20 +72,16 @@ static blip2_status read_line(b2_path_stream *s, char **line, size_t *n, blip2_e
 /* JSON as it stands in a journal: valid UTF-8; what is no JSON becomes a string. NULL without memory. */
 static char *copy_json(b2_text json, bool is_valid) {
     b2_utf8_writer w = {.capacity = 3 * json.len + 1};
-    char *text = NULL;
-    size_t n = 0;
+    b2_memory_text text;
     if (is_valid) {
         w.text = malloc(w.capacity);
         for (size_t i = 0; w.text != NULL && i < json.len; i++) b2_utf8_put(&w, (uint8_t)json.data[i]);
         if (w.text != NULL) b2_utf8_finish(&w);
         return w.text;
     }
-    FILE *out = open_memstream(&text, &n);
-    if (out == NULL) return NULL;
-    b2_json_write_text(json.data, json.len, out);
-    if (fclose(out) == 0) return text;
-    free(text);
-    return NULL;
+    FILE *out = b2_memory_text_begin(&text);
+    if (out != NULL) b2_json_write_text(json.data, json.len, out);
+    return out != NULL && b2_memory_text_end(&text) ? text.text : NULL;
 }
 
 /* A line of JSON as an item; like a list's, it is an error of its own where it names no picture. */

@@ -4,6 +4,7 @@
 
 #include "base/json_string.h"
 #include "base/library.h"
+#include "base/memory_text.h"
 #include "base/retry.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -73,7 +74,7 @@ typedef struct gathering {
     size_t n_key;
     size_t n_text_bytes;
     bool has_picture;
-    FILE *json;
+    b2_memory_text json;
 } gathering;
 
 static blip2_status load_library(const char *who, archive_calls *lib, blip2_error *err) {
@@ -107,11 +108,11 @@ static blip2_status open_archive(b2_tar *tar, blip2_error *err) {
 static blip2_status load(b2_tar *tar, blip2_error *err) {
     B2_TRY(load_library(say_path(tar), &tar->lib, err));
     tar->archive = tar->lib.archive_read_new();
-    if (tar->archive == NULL) return b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", tar->path);
-    tar->lib.archive_read_support_format_tar(tar->archive);
-    tar->lib.archive_read_support_filter_gzip(tar->archive);
-    tar->lib.archive_read_support_filter_zstd(tar->archive);
-    return BLIP2_OK;
+    const bool is_ready = tar->archive != NULL &&
+                          tar->lib.archive_read_support_format_tar(tar->archive) != ARCHIVE_FATAL &&
+                          tar->lib.archive_read_support_filter_gzip(tar->archive) != ARCHIVE_FATAL &&
+                          tar->lib.archive_read_support_filter_zstd(tar->archive) != ARCHIVE_FATAL;
+    return is_ready ? BLIP2_OK : b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", tar->path);
 }
 
 blip2_status b2_tar_open(const char *path, size_t max_bytes, b2_tar **out, blip2_error *err) {
@@ -195,6 +196,7 @@ static char *read_member(b2_tar *tar, const char *name, size_t max_bytes, size_t
     char *bytes = malloc((size_t)size + 1);
     if (bytes == NULL) {
         b2_fail(error, BLIP2_LIMIT, "%s: no memory for the %lld bytes of %s", say_path(tar), (long long)size, name);
+        errno = 0; /* of a member, which may be huge: the next sample has room */
         return NULL;
     }
     while (*n < (size_t)size) {
@@ -247,18 +249,18 @@ static void gather(b2_tar *tar, gathering *g, const char *name) {
         if (s->error.status == BLIP2_OK) s->error = error;
         if (text == NULL) return;
         g->n_text_bytes += n;
-        putc(',', g->json);
-        b2_json_write_text(name + g->n_key + 1, strlen(name + g->n_key + 1), g->json);
-        putc(':', g->json);
-        write_value(name, text, n, g->json);
+        putc(',', g->json.file);
+        b2_json_write_text(name + g->n_key + 1, strlen(name + g->n_key + 1), g->json.file);
+        putc(':', g->json.file);
+        write_value(name, text, n, g->json.file);
         free(text);
     }
 }
 
 /* All members of the sample that begins with the member at hand. */
 static void gather_all(b2_tar *tar, gathering *g) {
-    fputs("{\"__key__\":", g->json);
-    b2_json_write_text(g->first, g->n_key, g->json);
+    fputs("{\"__key__\":", g->json.file);
+    b2_json_write_text(g->first, g->n_key, g->json.file);
     for (bool is_first = true; find_member(tar); is_first = false) {
         const char *name = skip_here(name_of(tar, tar->entry));
         const bool is_same = find_key(name) == g->n_key && strncmp(name, g->first, g->n_key) == 0;
@@ -268,8 +270,9 @@ static void gather_all(b2_tar *tar, gathering *g) {
         else b2_fail(&g->sample->error, BLIP2_MEMORY, "%s: no memory for a name", say_path(tar));
         free(copy);
         tar->entry = NULL;
+        b2_memory_text_note(&g->json); /* before the next member clears errno */
     }
-    putc('}', g->json);
+    putc('}', g->json.file);
 }
 
 static blip2_status hand_out_damage(b2_tar *tar, b2_sample *s, blip2_error *err) {
@@ -285,17 +288,14 @@ blip2_status b2_tar_next(b2_tar *tar, b2_sample *s, bool *has_sample, blip2_erro
     if (!*has_sample) return BLIP2_OK;
     if (tar->damage.status != BLIP2_OK) return hand_out_damage(tar, s, err);
     gathering g = {.sample = s, .first = strdup(skip_here(name_of(tar, tar->entry)))};
-    size_t n_json = 0;
-    g.json = open_memstream(&s->json, &n_json);
-    bool is_whole = g.first != NULL && g.json != NULL;
-    if (is_whole) {
+    bool is_whole = b2_memory_text_begin(&g.json) != NULL;
+    if (is_whole && g.first != NULL) {
         s->name = strdup(g.first);
         g.n_key = find_key(g.first);
-        errno = 0; /* a stream in memory that cannot grow leaves bytes out, and its error flag alone */
         gather_all(tar, &g);
-        is_whole = errno != ENOMEM;
     }
-    if (g.json != NULL) is_whole = !ferror(g.json) && fclose(g.json) == 0 && is_whole;
+    is_whole = is_whole && b2_memory_text_end(&g.json) && g.first != NULL;
+    s->json = g.json.text;
     if (is_whole && !g.has_picture && s->error.status == BLIP2_OK)
         b2_fail(&s->error, BLIP2_FORMAT, "%s: sample %.*s has no picture", say_path(tar), (int)g.n_key, g.first);
     free(g.first);

@@ -3,6 +3,7 @@
 #include "record/rows.h"
 
 #include "base/file.h"
+#include "base/memory_text.h"
 #include "lists/json_scan.h"
 #include "record/json.h"
 
@@ -52,17 +53,16 @@ static blip2_status read_row(reading *r, const b2_csv *csv, size_t row, size_t c
     const b2_style *s = r->style;
     const size_t n_tail = count_cells(s, true) + 2, n = b2_csv_n_cells(csv, row);
     const b2_csv_style *style = s->inputs != NULL && s->inputs->has_csv ? &s->inputs->csv.style : &b2_csv_plain;
-    char *taken = NULL, *name;
-    size_t len;
+    b2_memory_text taken;
     if (n <= n_tail || column >= n - n_tail) return r->n_unreadable++, BLIP2_OK;
-    FILE *out = open_memstream(&taken, &len);
-    const bool is_written = out != NULL && write_cells(csv, row, n - n_tail, n, style, out) && !ferror(out);
-    const bool is_closed = out != NULL && fclose(out) == 0;
-    name = b2_csv_value(b2_csv_cell(csv, row, column));
+    FILE *out = b2_memory_text_begin(&taken);
+    const bool is_written = out != NULL && write_cells(csv, row, n - n_tail, n, style, out),
+               is_whole = out != NULL && b2_memory_text_end(&taken);
+    char *name = b2_csv_value(b2_csv_cell(csv, row, column));
     const blip2_status status =
-        is_written && is_closed && name != NULL ? r->fn(r->context, name, taken, err) : fail_memory(r, err);
+        is_written && is_whole && name != NULL ? r->fn(r->context, name, taken.text, err) : fail_memory(r, err);
     free(name);
-    free(taken);
+    if (is_whole) free(taken.text);
     return status;
 }
 
@@ -197,15 +197,16 @@ static bool read_members(b2_json_cursor *c, bool is_folder, json_line *l, FILE *
 /* False where the line is not one of ours, or without memory. */
 static bool read_json(const char *text, size_t len, bool is_folder, json_line *l) {
     b2_json_cursor c = {text, text + len, NULL};
-    size_t n;
+    b2_memory_text members;
     const char *why;
     *l = (json_line){0};
     b2_json_skip_white(&c);
     if (!b2_json_is_value((b2_text){text, len}, NULL, NULL, &why) || c.at == c.end || *c.at++ != '{') return false;
-    FILE *out = open_memstream(&l->members, &n);
+    FILE *out = b2_memory_text_begin(&members);
     if (out == NULL) return false;
-    const bool is_read = read_members(&c, is_folder, l, out) && !ferror(out);
-    return fclose(out) == 0 && is_read && l->name != NULL && (is_folder || l->number != NULL);
+    const bool is_read = read_members(&c, is_folder, l, out), is_whole = b2_memory_text_end(&members);
+    l->members = members.text;
+    return is_whole && is_read && l->name != NULL && (is_folder || l->number != NULL);
 }
 
 static blip2_status read_folder_line(reading *r, char *line, size_t len, blip2_error *err) {
@@ -287,24 +288,24 @@ static blip2_status read_lines(reading *r, blip2_status (*take)(reading *, char 
 
 /* The answers of the only picture, an answer a line; none: it failed. They get a name, and escapes. */
 static blip2_status read_only_text(reading *r, blip2_error *err) {
-    char *text, *taken = NULL;
-    size_t n, len, n_lines = 0;
+    char *text;
+    b2_memory_text taken = {.text = NULL};
+    size_t n, n_lines = 0;
     const size_t n_answers = b2_style_answers(r->style);
     B2_TRY(b2_file_read(r->path, 1 << 30, &text, &n, err));
     for (size_t i = 0; i < n; i++) n_lines += text[i] == '\n';
-    FILE *out = open_memstream(&taken, &len);
+    FILE *out = b2_memory_text_begin(&taken);
     for (size_t i = 0; out != NULL && i < n; i++) {
         if (i == 0 || text[i - 1] == '\n') putc('\t', out);
         if (text[i] == '\\' || text[i] == '\t') fputs(text[i] == '\t' ? "\\t" : "\\\\", out);
         else if (text[i] != '\n' && text[i] != '\r' && text[i] != '\0') putc(text[i], out);
     }
     for (size_t i = 0; out != NULL && n == 0 && i < n_answers; i++) putc('\t', out);
-    const bool is_done = out != NULL && !ferror(out);
-    blip2_status status = out != NULL && fclose(out) == 0 && is_done ? BLIP2_OK : fail_memory(r, err);
+    blip2_status status = out != NULL && b2_memory_text_end(&taken) ? BLIP2_OK : fail_memory(r, err);
     const bool fits = (n == 0 || n_lines == n_answers) && r->style->words == NULL;
-    if (status == BLIP2_OK && fits) status = r->fn(r->context, NULL, taken, err);
+    if (status == BLIP2_OK && fits) status = r->fn(r->context, NULL, taken.text, err);
     else r->n_unreadable++;
-    free(taken);
+    free(taken.text);
     free(text);
     return status;
 }

@@ -3,9 +3,9 @@
 #include "words/match.h"
 
 #include "base/grow.h"
+#include "base/memory_text.h"
 #include "base/utf8.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -405,13 +405,11 @@ static void join_word(void *context, const char *name) {
 
 char *b2_match_join(const b2_words *words, b2_match_mode mode, const char *text, const b2_matches *matches,
                     size_t column) {
-    char *joined = NULL;
-    size_t n_bytes = 0;
-    join j = {.out = open_memstream(&joined, &n_bytes), .separator = mode == B2_MATCH_WORD ? "; " : ", ", .next = ""};
+    b2_memory_text joined;
+    join j = {.out = b2_memory_text_begin(&joined), .separator = mode == B2_MATCH_WORD ? "; " : ", ", .next = ""};
     if (j.out == NULL) return NULL;
-    errno = 0; /* a stream in memory that cannot grow leaves bytes out, and its error flag alone */
     const bool is_done = b2_match_each(words, mode, text, matches, column, join_word, &j);
-    if (fclose(j.out) == 0 && is_done && errno != ENOMEM) return joined;
-    free(joined);
+    if (!b2_memory_text_end(&joined) || is_done) return joined.text;
+    free(joined.text);
     return NULL;
 }

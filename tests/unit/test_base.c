@@ -6,6 +6,7 @@
 #include "base/grow.h"
 #include "base/library.h"
 #include "base/mapfile.h"
+#include "base/memory_text.h"
 #include "base/parallel.h"
 #include "base/path.h"
 #include "base/target.h"
@@ -21,7 +22,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -264,6 +267,52 @@ static void test_an_array_grows(void **state) {
     free(items);
 }
 
+static void print_lines(b2_memory_text *memory, size_t n) {
+    for (size_t i = 0; i < n; i++) fprintf(memory->file, "%063zu\n", i);
+}
+
+#ifndef B2_SANITIZED /* they have a malloc, and a use for addresses, of their own */
+/* In a process of its own, with so little memory that the text cannot grow: is it refused whole? errno is cleared in
+ * between, as calls do. */
+static bool is_half_text_refused(bool notes) {
+    size_t n_pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (statm == NULL || fscanf(statm, "%zu", &n_pages) != 1) return true;
+    fclose(statm);
+    const rlim_t bytes = (rlim_t)n_pages * (rlim_t)sysconf(_SC_PAGESIZE) + (8 << 20);
+    b2_memory_text memory;
+    if (b2_memory_text_begin(&memory) == NULL || setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes}) != 0)
+        return false;
+    print_lines(&memory, 1 << 20);
+    if (notes) {
+        b2_memory_text_note(&memory);
+        errno = 0;
+    }
+    return !b2_memory_text_end(&memory) && memory.text == NULL;
+}
+#endif
+
+static void test_text_in_memory_is_whole_or_refused(void **state) {
+    (void)state;
+    b2_memory_text memory;
+    assert_non_null(b2_memory_text_begin(&memory));
+    print_lines(&memory, 1000);
+    b2_memory_text_note(&memory);
+    assert_true(b2_memory_text_end(&memory));
+    assert_int_equal(memory.len, 64000);
+    assert_string_equal(memory.text + memory.len - 4, "999\n");
+    free(memory.text);
+#ifndef B2_SANITIZED
+    for (int notes = 0; notes < 2; notes++) {
+        const pid_t child = fork();
+        if (child == 0) _exit(is_half_text_refused(notes != 0) ? 0 : 1);
+        int how;
+        assert_int_equal(waitpid(child, &how, 0), child);
+        assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    }
+#endif
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
 static void expect_file(const char *path, const char *want) {
@@ -426,6 +475,7 @@ int main(void) {
         cmocka_unit_test(test_machine),
         cmocka_unit_test(test_utf8_is_exactly_unicode_s),
         cmocka_unit_test(test_an_array_grows),
+        cmocka_unit_test(test_text_in_memory_is_whole_or_refused),
         cmocka_unit_test(test_reading_up_to_a_limit),
         cmocka_unit_test(test_a_file_is_replaced_at_once),
         cmocka_unit_test(test_a_full_disk_has_its_own_status),
