@@ -104,6 +104,9 @@ static blip2_status check_count(const merge_job *j, const b2_journal *shard, bli
 /* The first shard says what job it is; the others must belong to it. */
 static blip2_status check_job(merge_job *j, const b2_journal *shard, blip2_error *err) {
     char difference[300];
+    if (shard->header.spec.scored != 0)
+        return b2_fail(err, BLIP2_ARGUMENT,
+                       "%s: of blip2 score, which has no shards: the same command with --resume ends it", shard->path);
     if (!b2_header_is_same_job(&shard->header, &j->journals[0].header, false, difference, sizeof difference))
         return b2_fail(err, BLIP2_FORMAT, "%s: belongs to a different job than %s: %s", shard->path,
                        j->journals[0].path, difference);

@@ -11,7 +11,7 @@ typedef struct b2_record_set {
     size_t n_journals;
     b2_record_location *places; /* [n]: where record i is */
     size_t n;
-    bool may_take; /* rows of an earlier output: a job's own journal has them, a shard none */
+    bool may_take; /* rows of an earlier output, or scores: a job's own journal has them, a shard none */
 } b2_record_set;
 
 /* Reads the records that exist, in the order of the list, and hands each to fn, which returns OK to go on.

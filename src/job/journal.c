@@ -6,6 +6,7 @@
 #include "base/retry.h"
 #include "lists/json_scan.h"
 #include "record/json.h"
+#include "record/scores.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -403,14 +404,17 @@ static blip2_status note_place(b2_journal *j, const json_t *value, uint64_t offs
     return BLIP2_OK;
 }
 
-/* A line that is a record, as far as that shows without reading all of it. */
-static bool is_record(const json_t *value) {
-    const bool has_path =
-        json_is_string(json_object_get(value, "path")) || json_is_string(json_object_get(value, "path_base64"));
-    const bool says_something =
-        json_array_size(json_object_get(value, "answers")) > 0 || json_is_string(json_object_get(value, "error")) ||
-        json_is_string(json_object_get(value, "taken")) || json_is_true(json_object_get(value, "skipped"));
-    return json_is_integer(json_object_get(value, "index")) && has_path && says_something;
+/* Can the line be read as a record of this job? What is found whole here is found whole when the output is built.
+ * BLIP2_MEMORY. */
+static blip2_status check_record(const b2_journal *j, const json_t *value, bool *is_record, blip2_error *err) {
+    const b2_spec *spec = &j->header.spec;
+    b2_record record = {0};
+    errno = 0; /* tells refused memory from a line that is no record */
+    *is_record = read_record(value, &record) &&
+                 (spec->scored == 0 || (record.taken != NULL && b2_scores_hold(spec->format, record.taken)));
+    const bool has_no_memory = errno == ENOMEM;
+    b2_record_free(&record);
+    return has_no_memory ? b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", j->path) : BLIP2_OK;
 }
 
 /* Notes the record of one line; a line that is none (a byte changed, a power cut left a page of zeros) counts as
@@ -422,16 +426,18 @@ static blip2_status scan_line(b2_journal *j, const char *line, size_t len, uint6
     const bool has_zeros = memchr(line, '\0', len) != NULL;
     json_t *value = has_zeros ? NULL : json_loadb(line, len, 0, &why);
     blip2_status status = BLIP2_OK;
+    bool is_record = false;
     const bool is_note = json_is_true(json_object_get(value, "noted"));
-    if (!has_zeros && value == NULL && json_error_code(&why) == json_error_out_of_memory) {
+    if (!has_zeros && value == NULL && json_error_code(&why) == json_error_out_of_memory)
         status = b2_fail(err, BLIP2_MEMORY, "%s: no memory to read it", j->path);
-    } else if (is_note || is_record(value)) {
+    else if (value != NULL && !is_note) status = check_record(j, value, &is_record, err);
+    if (status == BLIP2_OK && (is_note || is_record)) {
         j->is_noted |= is_note;
         if (!is_note) status = note_place(j, value, offset, number, places, n, n_twice, err);
         j->n_damaged += j->n_pending;
         j->n_pending = 0;
         if (status == BLIP2_OK) j->n_bytes = offset + len + 1;
-    } else {
+    } else if (status == BLIP2_OK) {
         j->n_pending++;
     }
     json_decref(value);

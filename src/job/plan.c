@@ -227,9 +227,9 @@ static blip2_status accept_output(const b2_inputs *inputs, const b2_job_options 
                        plan->final_path, is_same ? "is tried again only as a whole" : "does not grow");
     if (o->spec.scored != 0)
         return b2_fail(err, BLIP2_ARGUMENT,
-                       "%s: is finished, and its list had %zu pictures, not %zu, or other ones: scores are not taken "
-                       "over; start without --resume to do all anew",
-                       plan->final_path, earlier->count, header->count);
+                       "%s: is finished, of another list, and scores are not taken over: start without --resume to do "
+                       "all anew",
+                       plan->final_path);
     if (o->report_path != NULL)
         return b2_fail(
             err, BLIP2_ARGUMENT,

@@ -1,5 +1,5 @@
 /* scoring.c: all rows in a row with one picture are scored at once, at most MOST_ROWS of them; each is a record of its
- * own, so that a job which goes on begins anywhere among them, and the numbers are the same (blip2.h). */
+ * own, so that a job which goes on begins anywhere among them: what is scored beside a text changes no number. */
 #include "job/scoring.h"
 
 #include "base/memory_text.h"
@@ -141,17 +141,24 @@ static blip2_status check_targets(scoring *j, blip2_error *err) {
     return b2_targets_check(&roles, err);
 }
 
-/* What is to be done, and where it goes. */
+/* What is to be done. */
 static blip2_status make_plan(scoring *j, blip2_error *err) {
     b2_job_options o = j->options->job;
     blip2_model_info info = {.struct_bytes = sizeof info};
     const b2_list_source source = b2_list_source_of(j->inputs);
     o.spec = j->spec;
     blip2_model_describe(j->model, &info);
-    B2_TRY(b2_plan_make(j->inputs, &source.source, &o, &j->style, info.content_hash, &j->plan, err));
+    return b2_plan_make(j->inputs, &source.source, &o, &j->style, info.content_hash, &j->plan, err);
+}
+
+/* Where it goes, unless that is a journal. */
+static blip2_status open_stream(scoring *j, blip2_error *err) {
     if (j->plan.keeps != B2_KEEPS_STREAM) return BLIP2_OK;
-    B2_TRY(b2_output_open(&j->stream, o.output_path, err));
-    return b2_record_write_header(&j->style, j->stream.file) ? BLIP2_OK : b2_output_fail(&j->stream, err);
+    B2_TRY(b2_output_open(&j->stream, j->options->job.output_path, err));
+    if (b2_record_write_header(&j->style, j->stream.file)) return BLIP2_OK;
+    const blip2_status status = b2_output_fail(&j->stream, err);
+    b2_output_abandon(&j->stream);
+    return status;
 }
 
 /* ---- one picture ------------------------------------------------------------------------------------------------- */
@@ -276,10 +283,10 @@ static blip2_status score_inputs(scoring *j, size_t i, size_t n, blip2_error *er
 
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
-/* Where the inputs end that are to be done from todo[at] on without a gap. */
+/* Where the inputs end that are to be done from todo[at] on without a gap, MOST_ROWS of them at most. */
 static size_t end_of_run(const b2_plan *plan, size_t at) {
     size_t n = 1;
-    while (at + n < plan->n_todo && plan->todo[at + n] == plan->todo[at] + n) n++;
+    while (n < MOST_ROWS && at + n < plan->n_todo && plan->todo[at + n] == plan->todo[at] + n) n++;
     return plan->todo[at] + n;
 }
 
@@ -326,15 +333,29 @@ static size_t count_failed(const scoring *j) {
     return n;
 }
 
+static blip2_status accept_finished(const scoring *j, blip2_error *err) {
+    b2_say("%s is there already: nothing to do (delete it to do it again)", j->plan.final_path);
+    return j->options->job.keeps_no_state ? b2_output_forget(j->plan.final_path, err) : BLIP2_OK;
+}
+
 static blip2_status score(scoring *j, blip2_error *err) {
-    if (j->plan.start == B2_START_FINISHED) {
-        b2_say("%s is there already: nothing to do (delete it to do it again)", j->plan.final_path);
-        return j->options->job.keeps_no_state ? b2_output_forget(j->plan.final_path, err) : BLIP2_OK;
-    }
     blip2_status status = score_all(j, err);
     if (status == BLIP2_OK) status = end(j, err);
     else if (j->plan.keeps == B2_KEEPS_STREAM) b2_output_abandon(&j->stream);
     return status;
+}
+
+static int fail_before(scoring *j, const blip2_error *err, int exit_code) {
+    b2_plan_undo(&j->plan);
+    return b2_fail_with(err, exit_code);
+}
+
+/* Those that failed in an earlier run were named then, and perhaps nowhere else. */
+static int exit_code_of_success(const scoring *j) {
+    const size_t n = count_failed(j);
+    if (n > j->n_failed && !j->options->job.is_quiet)
+        b2_say("%zu of %zu %s failed, %zu of them in an earlier run", n, j->inputs->n, unit_of(j), n - j->n_failed);
+    return n > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;
 }
 
 static int run(scoring *j) {
@@ -342,13 +363,12 @@ static int run(scoring *j) {
     if (check_targets(j, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_FILES);
     const int code = b2_open_model(j->options->job.model_path, &j->model);
     if (code != B2_EXIT_OK) return code;
-    if (open_session(j, &err) != BLIP2_OK) return b2_fail_with(&err, B2_EXIT_USAGE);
-    if (make_plan(j, &err) != BLIP2_OK) {
-        b2_plan_undo(&j->plan);
-        return b2_fail_with(&err, B2_EXIT_FILES);
-    }
-    const blip2_status status = score(j, &err);
-    if (status == BLIP2_OK) return count_failed(j) > 0 ? B2_EXIT_SOME_FAILED : B2_EXIT_OK;
+    if (make_plan(j, &err) != BLIP2_OK) return fail_before(j, &err, B2_EXIT_FILES);
+    const bool is_finished = j->plan.start == B2_START_FINISHED;
+    if (!is_finished && open_session(j, &err) != BLIP2_OK) return fail_before(j, &err, B2_EXIT_USAGE);
+    if (!is_finished && open_stream(j, &err) != BLIP2_OK) return fail_before(j, &err, B2_EXIT_FILES);
+    const blip2_status status = is_finished ? accept_finished(j, &err) : score(j, &err);
+    if (status == BLIP2_OK) return exit_code_of_success(j);
     int failed = b2_signals_exit_code();
     if (status == BLIP2_CANCELLED)
         b2_say("interrupted after %zu of %zu %s", j->plan.n_mine - j->plan.n_todo + j->n_done, j->plan.n_mine,

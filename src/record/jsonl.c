@@ -164,7 +164,7 @@ static void write_input_line(const b2_style *style, const b2_record *record, FIL
     else fwrite(line.data, 1, line.len, out);
 }
 
-/* Lines of an earlier output, under the number that the picture has now. */
+/* Lines of an earlier output, under the number that the picture has now; or of scores. */
 static void write_taken(const b2_style *style, const b2_record *record, FILE *out) {
     for (const char *line = record->taken; line != NULL;) {
         const char *end = strchr(line, '\n');

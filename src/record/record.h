@@ -74,8 +74,8 @@ b2_record_status b2_record_get_status(const b2_record *record);
 /* The sentence of a record whose status is B2_RECORD_ERROR; "" otherwise. */
 const char *b2_record_why(const b2_record *record);
 
-/* False for a picture that failed or was skipped, where there is nothing to say about it but that, and for a row of an
- * earlier output. */
+/* False for a picture that failed or was skipped, where there is nothing to say about it but that, and for what was
+ * taken. */
 bool b2_record_has_answers(const b2_record *record);
 
 /* ---- how records are written ------------------------------------------------------------------------------------- */

@@ -1,7 +1,11 @@
 /* scores.c: see scores.h. What each format puts around them is in tables.c and jsonl.c. */
 #include "record/scores.h"
 
+#include "lists/json_scan.h"
 #include "record/json.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 void b2_scores_write_header(const b2_csv_style *csv, FILE *out) {
     b2_csv_write_value(csv, "logprob", true, out);
@@ -55,4 +59,46 @@ void b2_scores_write_failure(const b2_scored *s, const char *why, FILE *out) {
     write_picture(s, out);
     b2_json_write_member("status", "error", out);
     b2_json_write_member("error", why, out);
+}
+
+/* ---- and whether they hold -------------------------------------------------------------------------------------- */
+
+/* Four cells, each after its separator. */
+static bool holds_cells(const char *taken) {
+    const char separator = taken[0];
+    size_t n = 0;
+    bool is_quoted = false;
+    if (separator == '\0' || strchr(",;\t", separator) == NULL) return false;
+    for (const char *at = taken; *at != '\0'; at++) {
+        if (*at == '"') is_quoted = !is_quoted;
+        else if (!is_quoted && (*at == '\n' || *at == '\r')) return false;
+        else if (!is_quoted && *at == separator) n++;
+    }
+    return n == 4 && !is_quoted;
+}
+
+/* The members of an object, after a comma, on a line of n bytes. */
+static bool holds_members(const char *line, size_t n) {
+    const char *why;
+    if (n < 2 || line[0] != ',') return false;
+    char *object = malloc(n + 1);
+    if (object == NULL) return false;
+    memcpy(object, line, n);
+    object[0] = '{';
+    object[n] = '}';
+    const bool holds = b2_json_is_value((b2_text){object, n + 1}, NULL, NULL, &why);
+    free(object);
+    return holds;
+}
+
+bool b2_scores_hold(b2_format format, const char *taken) {
+    const size_t len = strlen(taken);
+    if (format == B2_FORMAT_CSV) return holds_cells(taken);
+    if (format != B2_FORMAT_JSONL) return len == 0 || taken[len - 1] == '\n';
+    for (const char *line = taken;; line++) {
+        const size_t n = strcspn(line, "\n");
+        if (!holds_members(line, n)) return false;
+        line += n;
+        if (*line == '\0') return true;
+    }
 }

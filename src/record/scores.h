@@ -20,6 +20,10 @@ void b2_scores_write(const b2_scored *scored, const char *text, const blip2_scor
 /* The same for a picture, or a row, that failed. In text nothing: the sentence goes to stderr. */
 void b2_scores_write_failure(const b2_scored *scored, const char *why, FILE *taken);
 
+/* Is this what the functions above write, as far as its form goes? A journal's bytes are anybody's. False also without
+ * memory: then errno is ENOMEM. */
+bool b2_scores_hold(b2_format format, const char *taken);
+
 /* Their columns of CSV, between those of the user's table and the status. */
 void b2_scores_write_header(const b2_csv_style *csv, FILE *out);
 

@@ -43,7 +43,7 @@ arguments() { # of a command by its name; it writes into the folder o
     report) echo "caption $quick --workers 1 --jsonl l.jsonl --report o/r.html --match all --words w.txt --batch 2 -o o/o.jsonl" ;;
     tar) echo "caption $quick --workers 1 --tar in.tar -o o/t.jsonl" ;;
     sidecar) echo "caption $quick --workers 1 --sidecar --existing overwrite --out-dir o 00.png 01.jpg" ;;
-    score) echo "score -m m.gguf -t 1 01.jpg --text red --text blue --format jsonl -o o/s.jsonl" ;;
+    score) echo "score $quick 01.jpg 00.png 03.jpg --text red --text blue --format jsonl -o o/s.jsonl" ;;
     merge) echo "merge s.csv.0000-of-0001 -o o/m.csv --report o/m.html" ;;
     match) echo "match --csv t.csv --column t --words w.txt --match all -o o/t.csv" ;;
     info) echo "info m.gguf" ;;
@@ -52,7 +52,7 @@ arguments() { # of a command by its name; it writes into the folder o
     bench) echo "bench -m m.gguf -t 1 --repeats 1 -n 2" ;;
     esac
 }
-is_job() { case $1 in csv | resume | report | tar) return 0 ;; *) return 1 ;; esac; }
+is_job() { case $1 in csv | resume | report | tar | score) return 0 ;; *) return 1 ;; esac; }
 
 # What lies in the folder before: old outputs, and half a job. A job that is finished is made anew, not continued.
 mkdir -p have/csv have/report have/sidecar have/score have/merge have/match have/convert have/resume have/tar
