@@ -86,6 +86,14 @@ def put_jobs():
     journal = (ROOT / "golden" / "jobs" / "six.jsonl.part").read_bytes()
     header, records = journal.split(b"\n", 1)
     put("journal", "records", records)
+    scores = {  # as score writes them, by the first byte that fuzz_journal.c looks at
+        1: rb"a.png\t-1.000000\t-0.500000\t1.000000\ta ring\n",
+        2: rb',\"path\":\"a.png\",\"text\":\"a\",\"status\":\"ok\"\n,\"path\":\"a.png\"',
+        3: rb",-1,-0.5,ok,",
+    }
+    for kind, taken in scores.items():
+        record = b'{"index":%d,"path":"a.png","taken":"' + taken + b'","status":"ok"}\n'
+        put("journal", f"score-{kind}", bytes([kind]) + record.replace(b"%d", b"0") + record.replace(b"%d", b"7"))
     page = b'"thumbnail":{"width":3,"height":2,"jpeg":"/9j/4AAQ"}}\n'
     for formats in range(5):
         for options in range(8):
