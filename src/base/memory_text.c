@@ -7,7 +7,7 @@
 FILE *b2_memory_text_begin(b2_memory_text *m) {
     *m = (b2_memory_text){.file = NULL};
     m->file = open_memstream(&m->text, &m->len);
-    errno = 0;
+    errno = m->file != NULL ? 0 : ENOMEM;
     return m->file;
 }
 
@@ -20,5 +20,6 @@ bool b2_memory_text_end(b2_memory_text *m) {
     if (is_closed && !m->lacks_memory) return true;
     free(m->text);
     m->text = NULL;
+    errno = ENOMEM; /* for those who tell why by it */
     return false;
 }

@@ -14,13 +14,13 @@ typedef struct b2_memory_text {
     bool lacks_memory;
 } b2_memory_text;
 
-/* The stream to print to; NULL without memory: then nothing is to be ended. It does not move. */
+/* The stream to print to; NULL without memory (errno ENOMEM): then nothing is to be ended. It does not move. */
 FILE *b2_memory_text_begin(b2_memory_text *memory);
 
 /* Between the two, before a call that may clear errno. */
 void b2_memory_text_note(b2_memory_text *memory);
 
-/* Closes the stream. False: bytes are missing, and text is NULL. */
+/* Closes the stream. False: bytes are missing, text is NULL and errno ENOMEM. */
 bool b2_memory_text_end(b2_memory_text *memory);
 
 #endif

@@ -288,7 +288,7 @@ static bool is_half_text_refused(bool notes) {
         b2_memory_text_note(&memory);
         errno = 0;
     }
-    return !b2_memory_text_end(&memory) && memory.text == NULL;
+    return !b2_memory_text_end(&memory) && memory.text == NULL && errno == ENOMEM;
 }
 #endif
 
