@@ -74,7 +74,7 @@ if command -v script >/dev/null; then
     script -qec '"$BLIP2" score -m demo.gguf -t 1 --text "a red ring" images' /dev/null </dev/null | tr '\r' '\n' >bar.log
     grep -Eq '\[#*\.+\] [0-9]+/64 pictures  [0-9.]+/s' bar.log && [ "$(grep -Ec "^($esc\[K)?images/.*a red ring$" bar.log)" = 64 ]
     check $? "score has one, too; it is wiped before each result"
-    script -qec '"$BLIP2" score -m demo.gguf -t 1 --text "a red ring" -o bar.txt images missing.png' /dev/null </dev/null |
+    script -qec '"$BLIP2" score -m demo.gguf -t 1 --text "a red ring" -o scores.txt images missing.png' /dev/null </dev/null |
         tr '\r' '\n' >bar.log
     grep -q '#.*/65 pictures' bar.log && grep -Eq "^($esc\[K)?blip2: missing.png: cannot be opened" bar.log
     check $? "and before the sentence about a picture that fails"

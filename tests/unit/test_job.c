@@ -222,19 +222,32 @@ static void test_files_that_are_no_journal(void **state) {
     expect_no_journal("{\"blip2_journal\":1,\"count\":3}", BLIP2_FORMAT);
     expect_no_journal("{\"blip2_journal\":1,\"count\":3}\n", BLIP2_FORMAT);
     expect_no_journal("{\"blip2_journal\":2}\n", BLIP2_OTHER_VERSION);
+}
+
+/* What the scan takes can be read: an answer without its text, or with an outcome that nobody knows, is a damaged line.
+ * A record beyond the list is another matter: the journal is not of this list. */
+static void test_lines_that_cannot_be_read_are_passed_over(void **state) {
+    (void)state;
     blip2_error err;
     b2_journal j;
     char *path = in_work("none");
-    const char text[] =
-        "{\"blip2_journal\":1,\"count\":3,\"options\":{\"asks\":[{}]}}\n{\"index\":3,\"path\":\"x\",\"answers\":[{}]}\n";
+    const char text[] = "{\"blip2_journal\":1,\"count\":3,\"options\":{\"asks\":[{}]}}\n"
+                        "{\"index\":0,\"path\":\"x\",\"answers\":[{}]}\n"
+                        "{\"index\":1,\"path\":\"x\",\"answers\":[{\"text\":\"a\",\"outcome\":\"oj\"}]}\n"
+                        "{\"index\":2,\"path\":\"x\",\"answers\":[{\"text\":\"a\",\"outcome\":\"ok\"}]}\n"
+                        "{\"index\":3,\"path\":\"x\",\"error\":\"e\"}\n";
     assert_int_equal(b2_file_write(path, text, strlen(text), &err), BLIP2_OK);
     assert_int_equal(b2_journal_open(path, &j, &err), BLIP2_OK);
-    b2_record_location places[3] = {0};
+    b2_record_location places[4] = {0};
     size_t n_twice = 0;
-    assert_int_equal(b2_journal_scan(&j, 0, places, 3, &n_twice, &err), BLIP2_FORMAT); /* beyond the list */
+    assert_int_equal(b2_journal_scan(&j, 0, places, 4, &n_twice, &err), BLIP2_OK);
+    assert_true(places[0].offset == 0 && places[1].offset == 0 && places[2].offset > 0 && places[3].offset > 0);
+    assert_int_equal(j.n_damaged, 2);
     b2_record r;
-    assert_int_equal(b2_journal_read(&j, (uint64_t)(strchr(text, '\n') + 1 - text), &r, &err),
-                     BLIP2_FORMAT); /* an answer without its text */
+    assert_int_equal(b2_journal_read(&j, (uint64_t)(strchr(text, '\n') + 1 - text), &r, &err), BLIP2_FORMAT);
+    assert_int_equal(b2_journal_read(&j, places[2].offset, &r, &err), BLIP2_OK);
+    b2_record_free(&r);
+    assert_int_equal(b2_journal_scan(&j, 0, places, 3, &n_twice, &err), BLIP2_FORMAT);
     b2_journal_close(&j);
     free(path);
 }
@@ -380,6 +393,7 @@ int main(void) {
         cmocka_unit_test(test_torn_at_every_byte),
         cmocka_unit_test(test_damage_in_the_middle_costs_what_it_touches),
         cmocka_unit_test(test_files_that_are_no_journal),
+        cmocka_unit_test(test_lines_that_cannot_be_read_are_passed_over),
         cmocka_unit_test(test_a_damaged_state_says_nothing_false),
         cmocka_unit_test(test_hashes_of_rows),
         cmocka_unit_test(test_names_of_sidecars),
