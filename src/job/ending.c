@@ -2,6 +2,7 @@
 #include "job/ending.h"
 
 #include "base/file.h"
+#include "console/output.h"
 #include "console/say.h"
 #include "job/report.h"
 #include "job/targets.h"
@@ -30,6 +31,11 @@ bool b2_ending_count_safe(b2_plan *plan, size_t n, size_t *n_safe) {
     if (plan->journal.fd < 0 || find_records(plan, n, NULL) != BLIP2_OK) return false;
     *n_safe = count_records(plan);
     return true;
+}
+
+blip2_status b2_ending_accept(const b2_plan *plan, bool keeps_no_state, blip2_error *err) {
+    b2_say("%s is there already: nothing to do (delete it to do it again)", plan->final_path);
+    return keeps_no_state ? b2_output_forget(plan->final_path, err) : BLIP2_OK;
 }
 
 /* This program wrote the journal, but others can write to the same disk. */

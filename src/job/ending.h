@@ -22,6 +22,9 @@ typedef struct b2_ending {
  * then all records are still in the journal. */
 blip2_status b2_ending_write(const b2_ending *ending, blip2_error *err);
 
+/* The output was there already: says so, and removes its state where none is wanted. Errors: BLIP2_IO, BLIP2_MEMORY. */
+blip2_status b2_ending_accept(const b2_plan *plan, bool keeps_no_state, blip2_error *err);
+
 /* Of n pictures, those whose records are safe: counted in the journal, because others can write to the same disk.
  * False: it cannot be read now. */
 bool b2_ending_count_safe(b2_plan *plan, size_t n, size_t *n_safe);

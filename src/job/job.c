@@ -424,8 +424,7 @@ int b2_job_run(const b2_inputs *inputs, const b2_job_options *options) {
         b2_plan_undo(&j->plan);
     } else if (j->plan.start == B2_START_FINISHED) {
         n_failed = j->plan.n_failed;
-        b2_say("%s is there already: nothing to do (delete it to do it again)", j->plan.final_path);
-        if (options->keeps_no_state) status = b2_output_forget(j->plan.final_path, &err);
+        status = b2_ending_accept(&j->plan, options->keeps_no_state, &err);
     } else {
         status = run(j, &n_failed, &err);
     }

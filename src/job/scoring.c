@@ -333,11 +333,6 @@ static size_t count_failed(const scoring *j) {
     return n;
 }
 
-static blip2_status accept_finished(const scoring *j, blip2_error *err) {
-    b2_say("%s is there already: nothing to do (delete it to do it again)", j->plan.final_path);
-    return j->options->job.keeps_no_state ? b2_output_forget(j->plan.final_path, err) : BLIP2_OK;
-}
-
 static blip2_status score(scoring *j, blip2_error *err) {
     blip2_status status = score_all(j, err);
     if (status == BLIP2_OK) status = end(j, err);
@@ -367,7 +362,8 @@ static int run(scoring *j) {
     const bool is_finished = j->plan.start == B2_START_FINISHED;
     if (!is_finished && open_session(j, &err) != BLIP2_OK) return fail_before(j, &err, B2_EXIT_USAGE);
     if (!is_finished && open_stream(j, &err) != BLIP2_OK) return fail_before(j, &err, B2_EXIT_FILES);
-    const blip2_status status = is_finished ? accept_finished(j, &err) : score(j, &err);
+    const blip2_status status =
+        is_finished ? b2_ending_accept(&j->plan, j->options->job.keeps_no_state, &err) : score(j, &err);
     if (status == BLIP2_OK) return exit_code_of_success(j);
     int failed = b2_signals_exit_code();
     if (status == BLIP2_CANCELLED)
